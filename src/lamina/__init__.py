@@ -1,0 +1,123 @@
+"""Lamina: durable memory for AI.
+
+One embedded store for what an agent knows::
+
+    import lamina
+
+    with lamina.open("my-memory") as store:
+        store.memories.add("The staging database moved to port 5433.", tags=["infrastructure"])
+        for hit in store.memories.recall("which port does staging use?"):
+            print(hit.memory.text)
+
+Everything here loads on first use, so importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lamina._version import __version__
+
+if TYPE_CHECKING:
+    from lamina.errors import (
+        AlreadyExistsError,
+        ClosedError,
+        ConflictError,
+        CorruptionError,
+        DependencyError,
+        DiskFullError,
+        EmbedderError,
+        FormatError,
+        InvalidInputError,
+        LaminaError,
+        LockedError,
+        NotFoundError,
+        PoisonedError,
+        ReadOnlyError,
+        StorageError,
+    )
+    from lamina.memories import Memories
+    from lamina.store import Store, open, repair  # noqa: A004 - lamina.open is the name that people type
+    from lamina.types import (
+        Change,
+        Deletion,
+        Explanation,
+        Hit,
+        Hits,
+        Memory,
+        MissingReport,
+        Problem,
+        RepairReport,
+        TermMatch,
+        VerifyReport,
+    )
+
+__all__ = [
+    "AlreadyExistsError",
+    "Change",
+    "ClosedError",
+    "ConflictError",
+    "CorruptionError",
+    "Deletion",
+    "DependencyError",
+    "DiskFullError",
+    "EmbedderError",
+    "Explanation",
+    "FormatError",
+    "Hit",
+    "Hits",
+    "InvalidInputError",
+    "LaminaError",
+    "LockedError",
+    "Memories",
+    "Memory",
+    "MissingReport",
+    "NotFoundError",
+    "PoisonedError",
+    "Problem",
+    "ReadOnlyError",
+    "RepairReport",
+    "StorageError",
+    "Store",
+    "TermMatch",
+    "VerifyReport",
+    "__version__",
+    "open",
+    "repair",
+]
+
+_STORE = {"Store", "open", "repair"}
+_TYPES = {
+    "Change",
+    "Deletion",
+    "Explanation",
+    "Hit",
+    "Hits",
+    "Memory",
+    "MissingReport",
+    "Problem",
+    "RepairReport",
+    "TermMatch",
+    "VerifyReport",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _STORE:
+        module = "lamina.store"
+    elif name in _TYPES:
+        module = "lamina.types"
+    elif name == "Memories":
+        module = "lamina.memories"
+    elif name in __all__:
+        module = "lamina.errors"
+    else:
+        raise AttributeError(f"module 'lamina' has no attribute {name!r}")
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,28 @@
+"""The command line. ``lamina --version`` answers from here without importing anything else."""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False  # typing costs more than all that `--version` does
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code; see :class:`lamina.cli.exit_codes.ExitCode`.
+
+    Args:
+        argv: The arguments after the program's name; None takes those of the process.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    if args in (["--version"], ["-V"]):
+        from lamina._version import __version__
+
+        sys.stdout.write(f"lamina {__version__}\n")
+        return 0
+    from lamina.cli.app import run
+
+    return run(args)

@@ -1,0 +1,212 @@
+"""The root command: its table of commands, how they are loaded, and how every failure leaves the process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from lamina.cli.exit_codes import ExitCode, exit_code_for
+from lamina.cli.shell import Group, Shell
+from lamina.errors import LaminaError
+
+__all__ = ["ALIASES", "COMMANDS", "root", "run"]
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "init": "Make a store, and say what to do next.",
+    "add": "Remember something.",
+    "recall": "Ask in your own words.",
+    "get": "Show one memory, whole.",
+    "list": "List memories, the newest first.",
+    "update": "Change a memory; its history keeps what it was.",
+    "forget": "Delete memories; with --purge, from history too.",
+    "history": "Show every change of a memory.",
+    "export": "Write memories as JSON lines, CSV or Markdown.",
+    "import": "Read memories from a file or standard input.",
+    "stats": "Count what the store holds, and its bytes.",
+    "status": "Say which store is used, and why, and what is off.",
+    "doctor": "Check versions, disk, locks and embedder; say what to do.",
+    "verify": "Check that what is on disk is what was written.",
+    "repair": "Rebuild what verify found damaged.",
+    "reindex": "Compute missing vectors, or all with another embedder.",
+    "backup": "Copy the store while it is in use.",
+    "bench": "Measure this machine and this version.",
+    "tour": "See it all work on real input, in ten seconds.",
+    "completion": "Print a shell's completion script.",
+}
+"""Every command and its one line of help. The module of NAME is ``lamina.cli.commands.NAME``."""
+
+ALIASES: Final[Mapping[str, str]] = {"remember": "add", "search": "recall", "show": "get", "delete": "forget"}
+"""Names that people bring from elsewhere."""
+
+_MODULES: Final[Mapping[str, str]] = {"import": "import_"}  # a keyword cannot name a module that others import
+
+_EPILOG: Final = (
+    "Global options work before and after the command. Data goes to standard output, everything else to standard "
+    "error. The store used is --store, else LAMINA_STORE, else the nearest folder above with a .lamina folder or a "
+    "lamina.toml, else the platform's data folder; `lamina status` prints it."
+)
+
+
+class Root(Group):
+    """The group that loads a command's module when the command is used, and none for ``--help``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Every command's name, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Loads one command."""
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in COMMANDS:
+            return None
+        command = import_module(f"lamina.cli.commands.{_MODULES.get(name, name)}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Like click's own, but an unknown name is answered with the nearest ones."""
+        name = args[0]
+        if name not in COMMANDS and name not in ALIASES and not name.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, (*COMMANDS, *ALIASES), n=1, cutoff=0.6)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"There is no command {name!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Writes the table; no command is imported for it."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Completes names of commands from the table."""
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return found or click.Command.shell_complete(self, ctx, incomplete)
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Runs the program; in standalone mode, as a process does: every failure is shown and gives an exit code."""
+        if standalone_mode:
+            sys.exit(run(list(sys.argv[1:] if args is None else args), obj=extra.get("obj")))
+        return super().main(args, *rest, standalone_mode=False, **extra)  # type: ignore[call-overload]
+
+
+def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    """Prints the version; with --json as a document."""
+    if value and not ctx.resilient_parsing:
+        from lamina._version import __version__
+
+        shell = ctx.ensure_object(Shell)
+        shell.emit({"version": __version__}, lambda: [f"lamina {__version__}"])
+        ctx.exit()
+
+
+root = Root(
+    name="lamina",
+    help="Durable memory for AI: add what happened, recall it in your own words.",
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    params=[
+        click.Option(
+            ["--version", "-V"], is_flag=True, expose_value=False, callback=_version, help="Print the version."
+        ),
+    ],
+)
+"""The program, as click sees it."""
+
+
+def run(args: list[str], obj: Shell | None = None) -> int:
+    """Runs one command line and turns whatever happens into an exit code.
+
+    Args:
+        args: The arguments after the program's name.
+        obj: What is known of the outside already; None finds out.
+
+    Returns:
+        An :class:`ExitCode`. Errors were shown on standard error, as JSON where ``--json`` was given.
+    """
+    shell = obj or Shell()
+    try:
+        result = root.main(args, "lamina", standalone_mode=False, obj=shell)
+        sys.stdout.flush()
+    except SystemExit as end:  # how click answers a shell that asks for completions
+        return int(end.code) if isinstance(end.code, int) else ExitCode.OK
+    except BrokenPipeError:
+        _silence_stdout()
+        return ExitCode.BROKEN_PIPE
+    except BaseException as error:  # noqa: BLE001 - the last place where an error can become a message
+        return _report(error, shell, as_json=shell.json or "--json" in args)
+    return int(result) if isinstance(result, int) else ExitCode.OK
+
+
+def _report(error: BaseException, shell: Shell, *, as_json: bool) -> int:
+    """Shows an error that ended a command, and says with which code the process ends."""
+    code, facts = _describe(error)
+    if os.environ.get("LAMINA_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    try:
+        if as_json:
+            import json
+
+            shell.say(json.dumps({"error": {**facts, "exit": int(code)}}, ensure_ascii=True, default=str))
+        else:
+            _show(error, facts, shell)
+        sys.stderr.flush()
+    except OSError:
+        pass  # nobody listens; the exit code still speaks
+    if isinstance(error, OSError) and not isinstance(error, LaminaError):
+        _silence_stdout()  # it cannot be written, and the interpreter would try again
+    return int(code)
+
+
+def _describe(error: BaseException) -> tuple[ExitCode, dict[str, Any]]:
+    if isinstance(error, LaminaError):
+        return exit_code_for(error), error.to_dict()
+    if isinstance(error, KeyboardInterrupt | click.Abort | EOFError):
+        return ExitCode.INTERRUPT, {"code": "interrupted", "message": "Interrupted.", "hint": ""}
+    if isinstance(error, click.UsageError):
+        hint = f"Try '{error.ctx.command_path} --help'." if error.ctx else ""
+        return ExitCode.USAGE, {"code": "usage", "message": error.format_message(), "hint": hint}
+    if isinstance(error, click.ClickException):
+        return ExitCode.FAILURE, {"code": "error", "message": error.format_message(), "hint": ""}
+    if isinstance(error, OSError):
+        message = f"The output could not be written: {error.strerror or error}."
+        return ExitCode.FAILURE, {"code": "output", "message": message, "hint": "Give it another place."}
+    if isinstance(error, MemoryError):
+        return ExitCode.FAILURE, {"code": "memory", "message": "The machine has not enough memory left.", "hint": ""}
+    message = f"This is a bug in Lamina: {type(error).__name__}: {' '.join(str(error).split())}"
+    return ExitCode.BUG, {"code": "bug", "message": message, "hint": "LAMINA_DEBUG=1 shows where; please report it."}
+
+
+def _show(error: BaseException, facts: Mapping[str, Any], shell: Shell) -> None:
+    if isinstance(error, click.UsageError) and type(error).__name__ == "NoArgsIsHelpError":
+        shell.say(error.format_message())
+        return
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        shell.say(error.ctx.get_usage())
+    shell.say(f"{shell.err.red('Error:')} {facts['message']}")
+    if facts.get("added"):
+        shell.say(f"{facts['added']:,} memories were added before it, and are kept.")
+    if facts["hint"]:
+        shell.say(f"{shell.err.dim('Hint:')}  {facts['hint']}")
+
+
+def _silence_stdout() -> None:
+    """Points standard output at nothing, so that the interpreter's last flush does not fail again."""
+    try:
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, sys.stdout.fileno())
+        os.close(descriptor)
+    except (OSError, ValueError):
+        pass  # standard output is no file, or is closed already

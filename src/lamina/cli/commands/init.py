@@ -1,0 +1,68 @@
+"""``lamina init``: make a store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lamina.cli.exit_codes import ExitCode
+from lamina.cli.shell import Command, Shell, pass_shell, store_path
+
+if TYPE_CHECKING:
+    from lamina.config import Profile
+
+__all__ = ["command"]
+
+
+@click.command("init", cls=Command)
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--profile", type=click.Choice(["precise", "balanced", "compact"]), help="Precision of vectors for space."
+)
+@pass_shell
+def command(shell: Shell, path: Path | None, profile: Profile | None) -> ExitCode:
+    """Make a store in PATH: else --store, else LAMINA_STORE, else this folder.
+
+    A folder that is a store already stays as it is.
+    """
+    import lamina
+    from lamina.config import ENGINE_FOLDER
+
+    shell.whole_store("init")
+    location = store_path(str(path or shell.store or os.environ.get("LAMINA_STORE") or Path.cwd()))
+    created = not (location / ENGINE_FOLDER).is_dir()
+    with lamina.open(location, create=True, profile=profile) as store:
+        document: dict[str, Any] = {
+            "location": str(store.location),
+            "created": created,
+            "embedder": store.embedder,
+            "notices": list(store.notices),
+        }
+        shell.emit(document, lambda: _lines(shell, document))
+    return ExitCode.OK
+
+
+def _lines(shell: Shell, document: dict[str, Any]) -> Iterator[str]:
+    paint = shell.out
+    location = document["location"]
+    yield f"{'Made a store in' if document['created'] else 'There is a store already in'} {paint.bold(location)}"
+    if document["created"]:
+        yield paint.dim("  .lamina/   the engine's own: leave it alone, and out of version control (it ignores itself)")
+    if document["embedder"]:
+        yield f"Recall matches words and meaning ({document['embedder']})."
+    for notice in document["notices"]:
+        yield f"{paint.yellow('note:')} {notice}"
+    yield ""
+    yield "Next:"
+    prefix = "lamina" if Path.cwd() == Path(location) else f'lamina --store "{location}"'
+    for line, what in (
+        (f'{prefix} add "We deploy on Tuesdays, never on Fridays."', "remember something"),
+        (f'{prefix} recall "when can I release?"', "ask in your own words"),
+        (f"{prefix} import notes.md", "read a file: text, JSON lines or CSV"),
+    ):
+        yield f"  {paint.cyan(line)}"
+        yield paint.dim(f"      {what}")

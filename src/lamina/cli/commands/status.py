@@ -1,0 +1,84 @@
+"""``lamina status``: which store, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from lamina.cli.exit_codes import ExitCode
+from lamina.cli.paint import clean
+from lamina.cli.render import size
+from lamina.cli.shell import Command, Shell, pass_shell
+from lamina.errors import LaminaError, NotFoundError
+
+__all__ = ["command"]
+
+
+@click.command("status", cls=Command)
+@pass_shell
+def command(shell: Shell) -> ExitCode:
+    """Say which store is used and why, what it holds, which embedder serves it, and what is off."""
+    from lamina._version import __version__
+    from lamina.config import find_store, load_settings
+    from lamina.maintain.doctor import free_bytes
+
+    location, reason = find_store(shell.store)
+    settings = load_settings(location)
+    document: dict[str, Any] = {
+        "location": str(location),
+        "reason": reason,
+        "exists": False,
+        "version": __version__,
+        "profile": settings.profile,
+        "durability": settings.durability,
+        "settings_ignored": list(settings.ignored),
+        "free_bytes": free_bytes(location),
+    }
+    try:
+        with shell.open() as store:
+            stats = store.stats()
+            document |= {name: stats.get(name) for name in _SHOWN}
+            document |= {"exists": True, "embedder": store.embedder, "notices": list(store.notices)}
+    except NotFoundError as error:
+        shell.emit(document, lambda: _lines(shell, document))
+        if not shell.json:
+            shell.say(f"There is no store there yet. {error.hint}")
+        return ExitCode.NOT_FOUND
+    except LaminaError:
+        if not shell.json:
+            shell.say(f"The store is {location} ({reason}).")
+        raise
+    shell.emit(document, lambda: _lines(shell, document))
+    return ExitCode.OK
+
+
+_SHOWN = ("format", "memories", "by_scope", "by_type", "vectors_waiting", "embedder_recorded", "bytes_on_disk")
+
+
+def _lines(shell: Shell, document: dict[str, Any]) -> Iterator[str]:
+    paint = shell.out
+    yield f"{paint.bold(document['location'])}"
+    yield paint.dim(f"  {document['reason']}")
+    if document["exists"]:
+        yield f"memories   {document['memories']:,}{_split(document['by_scope'])}"
+        if document["by_type"]:
+            yield f"types      {_split(document['by_type']).strip(' ()')}"
+        yield f"embedder   {document['embedder'] or 'none: recall matches words only'}"
+        if document["vectors_waiting"]:
+            yield f"           {document['vectors_waiting']:,} vectors wait for `lamina reindex`"
+        used = (document["bytes_on_disk"] or {}).get("total", 0)
+        yield f"disk       {size(used)} used, {size(document['free_bytes'])} free"
+    yield f"settings   profile {document['profile']}, durability {document['durability']}"
+    yield f"version    {document['version']}" + (f", store format {document['format']}" if document["exists"] else "")
+    for ignored in document["settings_ignored"]:
+        yield f"{paint.yellow('note:')} not applied: {clean(ignored)}"
+    for notice in document.get("notices", ()):
+        yield f"{paint.yellow('note:')} {clean(notice)}"
+
+
+def _split(counts: dict[str, int] | None) -> str:
+    if not counts:
+        return ""
+    return "  (" + ", ".join(f"{clean(name)} {count:,}" for name, count in counts.items()) + ")"

@@ -1,0 +1,260 @@
+"""``lamina tour``: all of it on real input, as a user would type it."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from lamina.cli.exit_codes import ExitCode
+from lamina.cli.paint import one_line
+from lamina.cli.shell import Command, Shell, pass_shell
+
+__all__ = ["command"]
+
+QUESTIONS: Final = (
+    "can several programs use the same folder at once?",
+    "why not just pickle everything?",
+    "does it phone home?",
+    "which folder will my memories end up in?",
+    "how do I load my notes?",
+    "why was sqlite reached through another package?",
+    "what should I do after fsync returned an error?",
+    "how big may one memory be?",
+    "what if I run out of disk space half way?",
+    "how does it fit answers into a prompt?",
+    "is it ok to delete the search folder?",
+    "who is this made for?",
+)
+"""Asked of the examples; each shares few words with its answer."""
+
+
+@click.command("tour", cls=Command)
+@click.argument("file", required=False, type=click.Path())
+@click.option("--keep", is_flag=True, help="Keep the store of the tour, and say where it is.")
+@pass_shell
+def command(shell: Shell, file: str | None, keep: bool) -> ExitCode:
+    """Show what Lamina does: on memories about itself, and on FILE (text, JSON lines or CSV) where you name one.
+
+    It works in a temporary folder; your own store is not touched.
+    """
+    started = time.perf_counter()
+    folder = Path(tempfile.mkdtemp(prefix="lamina-tour-"))
+    try:
+        tour = _Tour(shell, folder / "store")
+        for line in tour.play(file):
+            if not shell.json:
+                click.echo(line, color=shell.out.enabled)
+        seconds = time.perf_counter() - started
+        document = {"store": str(tour.store) if keep else None, "steps": tour.steps, "seconds": seconds}
+        shell.emit(document, lambda: _farewell(shell, tour, seconds, keep=keep))
+    finally:
+        if not keep:
+            from shutil import rmtree
+
+            rmtree(folder, ignore_errors=True)
+    failed = any(step["exit"] != step["expected_exit"] for step in tour.steps)
+    return ExitCode.FAILURE if failed else ExitCode.OK
+
+
+@dataclass
+class _Tour:
+    """Runs commands on the tour's store and remembers what they said."""
+
+    shell: Shell
+    store: Path
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    def play(self, file: str | None) -> Iterator[str]:
+        """Every step, as lines to show."""
+        from lamina._examples import tour_file
+
+        examples = tour_file()
+        yield from self._text(
+            "Lamina remembers what it is told, finds it when asked in other words, and says why. No key, no server, no "
+            "download. This tour uses a store in a temporary folder, as if LAMINA_STORE named it."
+        )
+        yield from self.step("Fill it: memories about Lamina itself, a JSON object a line.", ["import", str(examples)])
+        if file is not None:
+            yield from self._own(file)
+        yield from self.step(
+            "Ask in your own words. Words and meaning speak for an answer, and so do its neighbours in a conversation.",
+            ["recall", "what happens to my memories when the power goes out?", "-n", "3", "--lines", "2"],
+        )
+        yield from self._questions()
+        yield from self.step(
+            "See the reasons of one answer, each signal with its weight.",
+            ["recall", "is it safe to open a store twice?", "-n", "1", "--lines", "2", "--explain"],
+        )
+        yield from self.step(
+            "Narrow it: by type, tag, time or your own metadata.",
+            [
+                "recall",
+                "why was it built like this?",
+                "--type",
+                "project",
+                "--tag",
+                "vectors",
+                "-n",
+                "2",
+                "--lines",
+                "1",
+            ],
+        )
+        yield from self._change()
+        yield from self.step("Check that what is on disk is what was written.", ["verify", "--level", "full"])
+        yield from self.step("And count what is there.", ["stats"])
+
+    def _own(self, file: str) -> Iterator[str]:
+        yield from self.step(
+            "Your own file, in a scope of its own. Questions to it stay in that scope.",
+            ["import", file, "--scope", "yours"],
+        )
+        import lamina
+
+        with lamina.open(self.store, read_only=True) as store:
+            mine = store.memories.list(scope="yours", limit=50)
+        for memory in mine[:: max(1, len(mine) // 3)][:3]:
+            words = [word for word in memory.text.split() if len(word) > 3 and word.isalpha()] or memory.text.split()
+            question = " ".join(words[1:12:2] or words[:6])
+            yield from self.step(
+                "A few words of yours, out of order." if memory is mine[0] else "",
+                ["recall", question, "--scope", "yours", "-n", "2", "--lines", "2"],
+            )
+
+    def _questions(self) -> Iterator[str]:
+        """Many questions, the first answer of each on one line."""
+        import lamina
+
+        paint, width = self.shell.out, self.shell.width
+        yield from self._title("More questions, with the first answer of each.")
+        with lamina.open(self.store, read_only=True) as store:
+            times = []
+            for question in QUESTIONS:
+                begun = time.perf_counter()
+                hits = store.memories.recall(question, scope="private", limit=1)
+                times.append((time.perf_counter() - begun) * 1000)
+                best = hits[0].memory if hits else None
+                text = one_line(best.title or best.text, width - 8) if best else "nothing found"
+                yield f"  {paint.cyan(question)}"
+                yield f"    -> {text}"
+                self.steps.append(
+                    {
+                        "title": "question",
+                        "command": _typed(["recall", question, "-n", "1"]),
+                        "output": text,
+                        "exit": 0,
+                        "expected_exit": 0,
+                        "ms": times[-1],
+                    }
+                )
+        times.sort()
+        yield paint.dim(f"  {len(times)} questions to an open store: {times[len(times) // 2]:.1f} ms each")
+
+    def _change(self) -> Iterator[str]:
+        """What was true stops being true: update, history, as-of, supersede, purge."""
+        yield from self.step(
+            "Knowledge changes. Add a fact ...",
+            ["add", "The staging database listens on port 5433.", "--type", "project", "--tag", "staging"],
+        )
+        first = self._last_id()
+        time.sleep(0.01)
+        before = datetime.now(UTC)
+        time.sleep(0.01)
+        yield from self.step(
+            "... and correct it.", ["update", first, "--text", "The staging database listens on port 6000."]
+        )
+        yield from self.step("Its history keeps what it was ...", ["history", first])
+        yield from self.step(
+            "... and a question as of then is answered as of then.",
+            ["recall", "which port is staging on?", "--as-of", before.isoformat(), "-n", "1"],
+        )
+        yield from self.step(
+            "A new memory can take the place of an old one.",
+            [
+                "add",
+                "Staging has no database of its own any more; it shares the one of production, read-only.",
+                "--type",
+                "project",
+                "--supersedes",
+                first,
+            ],
+        )
+        second = self._last_id()
+        yield from self.step(
+            "The old one is not recalled any more. Ask why.",
+            ["recall", "which port is staging on?", "-n", "1", "--explain-missing", first],
+        )
+        yield from self.step(
+            "And what must be gone is gone: rows, words, vectors, history.",
+            ["forget", first, second, "--purge", "--yes"],
+        )
+        yield from self.step("", ["get", first], expected=ExitCode.NOT_FOUND)
+
+    def _last_id(self) -> str:
+        return str(self.steps[-1]["output"]).split()[0]
+
+    def step(self, title: str, arguments: list[str], expected: ExitCode = ExitCode.OK) -> Iterator[str]:
+        """Runs one command as the shell would, and shows it with its output."""
+        from lamina.cli.app import run
+
+        paint = self.shell.out
+        shell = Shell(store=str(self.store), color=paint.enabled, width=self.shell.width - 2)
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            code = run(arguments, obj=shell)
+        if title:
+            yield from self._title(title)
+        yield f"  {paint.bold('$ ' + _typed(arguments))}"
+        for line in (out.getvalue() + err.getvalue()).rstrip("\n").split("\n"):
+            yield f"  {line}".rstrip()
+        self.steps.append(
+            {
+                "title": title,
+                "command": _typed(arguments),
+                "output": click.unstyle(out.getvalue()),
+                "messages": click.unstyle(err.getvalue()),
+                "exit": code,
+                "expected_exit": int(expected),
+            }
+        )
+
+    def _title(self, title: str) -> Iterator[str]:
+        yield ""
+        yield self.shell.out.green(title)
+
+    def _text(self, text: str) -> Iterator[str]:
+        from lamina.cli.render import wrap
+
+        yield from wrap(text, self.shell.width)
+
+
+def _typed(arguments: list[str]) -> str:
+    """The command line as a user would type it."""
+    return " ".join(
+        ["lamina", *(f'"{part}"' if " " in part and '"' not in part else shlex.quote(part) for part in arguments)]
+    )
+
+
+def _farewell(shell: Shell, tour: _Tour, seconds: float, *, keep: bool) -> Iterator[str]:
+    paint = shell.out
+    yield ""
+    yield paint.green(f"That was all of it, in {seconds:.1f} seconds.")
+    yield f"The store is kept in {tour.store}" if keep else "The temporary store is gone again. Yours begins with:"
+    for line, what in (
+        ("lamina init my-memory", "make a store; then: export LAMINA_STORE=my-memory"),
+        ('lamina add "..."', "or: lamina import notes.md"),
+        ('lamina recall "..."', "--explain says why, --json is for programs"),
+        ("lamina tour notes.md", "this tour with questions to a file of yours"),
+        ("lamina --help", "the rest"),
+    ):
+        yield f"  {paint.cyan(f'{line:<24}')}{what}"

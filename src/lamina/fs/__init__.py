@@ -1,0 +1,51 @@
+"""The floor that makes bytes durable: files, locks, leases, and the seam through which all of it can be watched.
+
+Nothing above this floor writes, renames, locks or fsyncs a file; SQLite does so through :func:`catalog_vfs` while
+someone observes. Every failure is one of :mod:`lamina.errors`.
+"""
+
+from __future__ import annotations
+
+from lamina.fs._files import (
+    inside,
+    make_dir,
+    move_file,
+    read_file,
+    remove_file,
+    sweep_temporary,
+    sync_dir,
+    write_file,
+)
+from lamina.fs._kind import filesystem_of, is_network_filesystem
+from lamina.fs._leases import Lease, LeaseInfo, live_leases
+from lamina.fs._locks import FileLock
+from lamina.fs._seam import Kind, Observer, Operation, ShortWrite, catalog_vfs, count_operations, observe
+from lamina.fs._translate import check_poison, clear_poison, poison, translate
+
+__all__ = [
+    "FileLock",
+    "Kind",
+    "Lease",
+    "LeaseInfo",
+    "Observer",
+    "Operation",
+    "ShortWrite",
+    "catalog_vfs",
+    "check_poison",
+    "clear_poison",
+    "count_operations",
+    "filesystem_of",
+    "inside",
+    "is_network_filesystem",
+    "live_leases",
+    "make_dir",
+    "move_file",
+    "observe",
+    "poison",
+    "read_file",
+    "remove_file",
+    "sweep_temporary",
+    "sync_dir",
+    "translate",
+    "write_file",
+]

@@ -1,0 +1,1 @@
+"""Keeping a store well: verify, repair, reindex, optimize, backup, doctor."""

@@ -1,0 +1,49 @@
+"""Making a store smaller and faster, and removing what nothing refers to."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from lamina import fs
+from lamina.maintain.stats import bytes_on_disk
+from lamina.memories.context import Context
+from lamina.storage.filters import Filter
+
+__all__ = ["collect_garbage", "optimize_store"]
+
+_FREE_SHARE = 0.2
+"""Share of unused pages from which the file is rewritten."""
+_DICTIONARY_FROM = 1_000
+_LEFTOVER_AGE = 3600.0
+
+
+def optimize_store(context: Context) -> dict[str, Any]:
+    """Merge the text indexes, train the dictionary on the store as it is, give back unused pages."""
+    folder = context.catalog.path.parent.parent
+    before = bytes_on_disk(folder)["total"]
+    recoded = 0
+    with context.catalog.write("optimizing") as writer:
+        writer.scrub_text()
+        writer.prune_endings()
+        if writer.count(Filter(expired=True)) >= _DICTIONARY_FROM:
+            dictionary = writer.newest_dictionary() or writer.train_dictionary()
+            if dictionary:
+                recoded = writer.recode(dictionary)
+        writer.db.pragma("optimize", 0x10002)
+    context.catalog.pool.checkpoint(truncate=True)
+    rewritten = context.catalog.pool.vacuum(_FREE_SHARE)
+    after = bytes_on_disk(folder)["total"]
+    return {"bytes_before": before, "bytes_after": after, "bodies_recoded": recoded, "file_rewritten": rewritten}
+
+
+def collect_garbage(engine: Path, *, dry_run: bool) -> dict[str, Any]:
+    """Remove temporary files that an interrupted write left more than an hour ago."""
+    oldest = time.time() - _LEFTOVER_AGE
+    found = sorted(path for path in engine.rglob(".lamina-*.tmp") if path.stat().st_mtime < oldest)
+    size = sum(path.stat().st_size for path in found)
+    if not dry_run:
+        for folder in sorted({path.parent for path in found}):
+            fs.sweep_temporary(folder, older_than_s=_LEFTOVER_AGE)
+    return {"files": [path.name for path in found], "bytes": size, "dry_run": dry_run}

@@ -1,0 +1,206 @@
+"""Checking a store: its pages, how its parts fit together, and every byte of what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import get_args
+
+import apsw
+
+from lamina.config import Profile
+from lamina.errors import CorruptionError, InvalidInputError, LaminaError
+from lamina.memories.context import Context
+from lamina.memories.drafts import embed_texts, indexed
+from lamina.storage.reader import Reader
+from lamina.types import Problem, VerifyReport
+
+__all__ = ["verify_store"]
+
+LEVELS = ("structure", "sample", "full")
+_SAMPLE = 1_000
+_MOST_NAMED = 20
+"""Problems of one kind that are told one by one; the rest is counted."""
+_BATCH = 500
+
+
+def verify_store(context: Context, level: str) -> VerifyReport:
+    """Check a store and say what is wrong; nothing is changed.
+
+    Raises:
+        InvalidInputError: There is no such level.
+    """
+    if level not in LEVELS:
+        raise InvalidInputError(f"{level!r} is no level of verify.", hint=f"Use one of {', '.join(LEVELS)}.")
+    checked: dict[str, int] = {}
+    problems: list[Problem] = []
+    try:
+        with context.catalog.read("verifying") as reader:
+            problems += _limited(_pages(reader, full=level == "full", checked=checked))
+            if not problems:
+                problems += _limited(_structure(context, reader, checked))
+            if level != "structure" and not any(problem.code == "page-damaged" for problem in problems):
+                problems += _limited(_contents(context, reader, full=level == "full", checked=checked))
+    except CorruptionError as error:
+        problems.append(_problem("page-damaged", str(context.catalog.path), error.message, _REPAIR))
+    return VerifyReport(level=level, problems=tuple(problems), checked=checked)
+
+
+_REPAIR = "Run `lamina repair`."
+
+
+def _problem(code: str, where: str, message: str, hint: str = _REPAIR) -> Problem:
+    return Problem(code=code, where=where, message=message, hint=hint)
+
+
+def _limited(found: Iterator[Problem]) -> list[Problem]:
+    kept: list[Problem] = []
+    counts: dict[str, int] = {}
+    for problem in found:
+        counts[problem.code] = counts.get(problem.code, 0) + 1
+        if counts[problem.code] <= _MOST_NAMED:
+            kept.append(problem)
+    for code, count in counts.items():
+        if count > _MOST_NAMED:
+            kept.append(_problem(code, "catalog", f"{count - _MOST_NAMED:,} more of this kind"))
+    return kept
+
+
+def _pages(reader: Reader, *, full: bool, checked: dict[str, int]) -> Iterator[Problem]:
+    checked["pages"] = int(reader.db.pragma("page_count"))
+    pragma = "integrity_check" if full else "quick_check"
+    for (line,) in reader.db.execute(f"PRAGMA {pragma}(100)"):
+        for told in str(line).splitlines():
+            if told != "ok" and not told.startswith("***"):
+                yield _problem("page-damaged", "catalog", told.strip())
+
+
+def _structure(context: Context, reader: Reader, checked: dict[str, int]) -> Iterator[Problem]:
+    db = reader.db
+    checked["memories"] = int(db.execute("SELECT count(*) FROM memory").fetchall()[0][0])
+    checked["passages"] = int(db.execute("SELECT count(*) FROM passage").fetchall()[0][0])
+    for seq, id in db.execute(
+        "SELECT seq, id FROM memory m WHERE NOT EXISTS (SELECT 1 FROM passage p WHERE p.memory = m.seq)"
+    ):
+        yield _problem("passages-missing", f"memory {id}", f"revision {seq} of memory {id} cannot be found by its text")
+    for id, memory in db.execute(
+        "SELECT id, memory FROM passage p WHERE NOT EXISTS (SELECT 1 FROM memory m WHERE m.seq = p.memory)"
+    ):
+        yield _problem(
+            "passage-orphaned", f"passage {id}", f"passage {id} belongs to revision {memory}, which is not there"
+        )
+    for table, test in (("text_now", "m.valid_to = 0"), ("text_past", "m.valid_to <> 0")):
+        for (id,) in db.execute(
+            f"SELECT p.id FROM passage p JOIN memory m ON m.seq = p.memory WHERE {test} "
+            f"AND NOT EXISTS (SELECT 1 FROM {table}_docsize d WHERE d.id = p.id)"
+        ):
+            yield _problem("index-behind", f"passage {id}", f"passage {id} is not in the text index {table}")
+        for (id,) in db.execute(
+            f"SELECT d.id FROM {table}_docsize d LEFT JOIN passage p ON p.id = d.id LEFT JOIN memory m "
+            f"ON m.seq = p.memory WHERE m.seq IS NULL OR NOT ({test})"
+        ):
+            yield _problem(
+                "index-ahead", f"passage {id}", f"{table} still holds passage {id}, which is not to be found there"
+            )
+    for id, count in db.execute("SELECT id, count(*) FROM memory WHERE valid_to = 0 GROUP BY id HAVING count(*) > 1"):
+        yield _problem("memory-doubled", f"memory {id}", f"memory {id} has {count} current revisions")
+    for id, first, last, count in db.execute(
+        "SELECT id, min(revision), max(revision), count(*) FROM memory GROUP BY id "
+        "HAVING min(revision) <> 1 OR max(revision) <> count(*)"
+    ):
+        yield _problem(
+            "history-gap", f"memory {id}", f"memory {id} has {count} revisions numbered {first} to {last}", ""
+        )
+    for column in ("scope", "thread", "source"):
+        for (id,) in db.execute(
+            f"SELECT m.id FROM memory m WHERE m.{column} IS NOT NULL "
+            f"AND NOT EXISTS (SELECT 1 FROM name n WHERE n.id = m.{column})"
+        ):
+            yield _problem("name-missing", f"memory {id}", f"the {column} of memory {id} is not known", "")
+    dim = context.recorded_dim
+    sizes = {dim, 2 * dim, (dim + 1) // 2, 0} if dim else {0}
+    marks = ", ".join(str(size) for size in sorted(sizes))
+    for (id,) in db.execute(f"SELECT id FROM passage WHERE codes IS NOT NULL AND length(codes) NOT IN ({marks})"):
+        yield _problem("vector-damaged", f"passage {id}", f"the vector of passage {id} has the wrong length")
+
+
+def _contents(context: Context, reader: Reader, *, full: bool, checked: dict[str, int]) -> Iterator[Problem]:
+    db = reader.db
+    seqs = [row[0] for row in db.execute("SELECT seq FROM memory ORDER BY seq")]
+    if not full:
+        seqs = seqs[:: max(1, len(seqs) // _SAMPLE)]
+    else:
+        yield from _text_indexes(reader)
+    checked["texts"] = len(seqs)
+    checked["vectors"] = 0
+    for start in range(0, len(seqs), _BATCH):
+        part = seqs[start : start + _BATCH]
+        good = []
+        for seq in part:
+            try:
+                good += list(reader.records([seq]).values())
+            except LaminaError as error:
+                yield _problem(
+                    "text-damaged",
+                    f"revision {seq}",
+                    error.message,
+                    "Restore it from a backup; `lamina repair` lists it.",
+                )
+        for record in good:
+            for id, begin, stop, *_ in reader.passages_of(record.seq):
+                if not 0 <= begin < stop <= len(record.text):
+                    yield _problem("passage-damaged", f"passage {id}", f"passage {id} lies outside its text")
+        if full:
+            yield from _vectors(context, reader, [record.seq for record in good], checked)
+            for record in good:
+                yield from _tokens(reader, record.seq, indexed(record))
+
+
+def _tokens(reader: Reader, seq: int, entry: object) -> Iterator[Problem]:
+    for id, start, stop, *_ in reader.passages_of(seq):
+        tokens = entry(start, stop)  # type: ignore[operator]
+        wanted = len(tokens.head.split()) + len(tokens.body.split()) + 2
+        held = reader.db.execute("SELECT tokens FROM passage WHERE id = ?", (id,)).fetchall()[0][0]
+        if held != wanted:
+            yield _problem(
+                "index-differs", f"passage {id}", f"passage {id} was indexed with {held} tokens and has {wanted}"
+            )
+
+
+def _text_indexes(reader: Reader) -> Iterator[Problem]:
+    """Let FTS5 read its own structures; a damaged one raises here and is rebuilt by repair."""
+    for table in ("text_now", "text_past"):
+        try:
+            for _ in reader.db.execute(f"SELECT rowid FROM {table} WHERE {table} MATCH '\"lamina\"' LIMIT 1"):
+                pass
+            for _ in reader.db.execute(f"SELECT block FROM {table}_data"):
+                pass
+        except apsw.CorruptError as error:
+            yield _problem("index-damaged", table, f"the text index {table} is damaged: {error}")
+
+
+def _vectors(context: Context, reader: Reader, seqs: list[int], checked: dict[str, int]) -> Iterator[Problem]:
+    """Make vectors again where that is cheap and compare: a stored vector is a pure function of text and embedder."""
+    embedder = context.active
+    if embedder is None or not getattr(embedder, "cheap", False):
+        return
+    texts: list[tuple[int, str, float, bytes]] = []
+    for record in reader.records(seqs).values():
+        for id, start, stop, scale, codes, given in reader.passages_of(record.seq):
+            if codes and not given:
+                texts.append((id, record.text[start:stop], scale or 0.0, codes))
+    checked["vectors"] += len(texts)
+    made: dict[str, list[tuple[float, bytes] | None]] = {}
+    profiles: dict[int, Profile] = {
+        length: profile
+        for profile, length in zip(
+            get_args(Profile), (2 * embedder.dim, embedder.dim, (embedder.dim + 1) // 2), strict=True
+        )
+    }
+    for profile in set(profiles.values()):
+        chosen = [entry for entry in texts if profiles.get(len(entry[3])) == profile]
+        made[profile] = embed_texts(embedder, [entry[1] for entry in chosen], profile) if chosen else []
+        for entry, code in zip(chosen, made[profile], strict=True):
+            if code is None or code[1] != entry[3] or abs(code[0] - entry[2]) > 1e-6:
+                yield _problem(
+                    "vector-damaged", f"passage {entry[0]}", f"the vector of passage {entry[0]} is not its text's"
+                )

@@ -1,0 +1,229 @@
+"""What may be stored: every value that comes from outside is checked here, once."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from lamina.errors import InvalidInputError
+from lamina.storage.records import to_micros
+from lamina.types import MEMORY_TYPES
+
+__all__ = [
+    "MAX_TEXT",
+    "check_description",
+    "check_id",
+    "check_importance",
+    "check_metadata",
+    "check_name",
+    "check_position",
+    "check_scope",
+    "check_tags",
+    "check_text",
+    "check_time",
+    "check_title",
+    "check_type",
+    "check_whole",
+]
+
+MAX_TEXT = 10_000_000
+"""Characters of a memory's text."""
+MAX_TITLE = 300
+MAX_DESCRIPTION = 2_000
+MAX_TAG = 100
+MAX_TAGS = 100
+MAX_SCOPE = 200
+MAX_NAME = 2_000
+MAX_METADATA_BYTES = 1_000_000
+_MOST_METADATA_DEPTH = 50
+_FIRST_YEAR, _LAST_YEAR = 1, 9999
+
+_SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+:-]*(/[A-Za-z0-9._@+:-]+)*")
+_ID = re.compile(r"[A-Za-z0-9._:-]{8,200}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def check_text(text: object) -> str:
+    """Return a memory's text, unchanged.
+
+    Raises:
+        InvalidInputError: It is no text, says nothing, is too long, or holds a lone surrogate.
+    """
+    if not isinstance(text, str):
+        raise _bad(f"text is a {type(text).__name__}, not a string.", "Pass the memory's text as str.")
+    if not text.strip():
+        raise _bad("text is empty.", "Pass something to remember.")
+    if len(text) > MAX_TEXT:
+        raise _bad(
+            f"text has {len(text):,} characters; at most {MAX_TEXT:,} fit in one memory.",
+            "Cut it into several memories of one thread.",
+        )
+    _encodable(text, "text")
+    return text
+
+
+def check_title(title: object) -> str | None:
+    """Return a title: one line, at most 300 characters."""
+    return _line(title, "title", MAX_TITLE)
+
+
+def check_description(description: object) -> str | None:
+    """Return a description: one line, at most 2,000 characters."""
+    return _line(description, "description", MAX_DESCRIPTION)
+
+
+def check_name(value: object, what: str) -> str | None:
+    """Return a source or thread: a line of at most 2,000 characters."""
+    return _line(value, what, MAX_NAME)
+
+
+def check_type(kind: object) -> str:
+    """Return a memory's type."""
+    if not isinstance(kind, str) or kind not in MEMORY_TYPES:
+        raise _bad(f"{kind!r} is no type of memory.", f"Use one of {', '.join(MEMORY_TYPES)}.")
+    return kind
+
+
+def check_scope(scope: object) -> str:
+    """Return a scope's name, such as ``private``, ``team`` or ``user/alice``."""
+    if not isinstance(scope, str) or len(scope) > MAX_SCOPE or not _SCOPE.fullmatch(scope):
+        raise _bad(
+            f"{scope!r} is no scope name.",
+            "Use letters, digits and . _ @ + : - with / between the parts, such as private, team or user/alice.",
+        )
+    if any(part in (".", "..") for part in scope.split("/")):
+        raise _bad(f"{scope!r} is no scope name.", "A part may not be . or ..")
+    return scope
+
+
+def check_id(id: object) -> str:
+    """Return a memory's id as it was given; that it exists is not checked here."""
+    if not isinstance(id, str) or not _ID.fullmatch(id):
+        raise _bad(f"{id!r} is no memory id.", "An id has at least 8 letters or digits; `lamina list` shows them.")
+    return id
+
+
+def check_tags(tags: object) -> tuple[str, ...]:
+    """Return tags without repetition, in order."""
+    if isinstance(tags, str) or not isinstance(tags, Iterable):
+        raise _bad(f"tags is {tags!r}, not a list.", "Pass a list of strings.")
+    found: dict[str, None] = {}
+    for tag in tags:
+        if not isinstance(tag, str) or not tag.strip() or len(tag) > MAX_TAG or _CONTROL.search(tag):
+            raise _bad(f"{tag!r} is no tag.", f"A tag is one line of at most {MAX_TAG} characters.")
+        found[_encodable(tag.strip(), "tag")] = None
+    if len(found) > MAX_TAGS:
+        raise _bad(f"{len(found)} tags are given; at most {MAX_TAGS} fit.", "Put the rest into metadata.")
+    return tuple(found)
+
+
+def check_importance(importance: object) -> float:
+    """Return an importance from 0 to 1."""
+    number = isinstance(importance, (int, float)) and not isinstance(importance, bool)
+    if not number or not 0 <= float(importance) <= 1:  # type: ignore[arg-type]
+        raise _bad(f"importance is {importance!r}.", "Pass a number from 0 to 1; 0.5 is usual.")
+    return float(importance)  # type: ignore[arg-type]
+
+
+def check_position(position: object) -> int | None:
+    """Return a place in a thread: a whole number from 0."""
+    return None if position is None else check_whole(position, "position", 0, 2**53)
+
+
+def check_whole(value: object, what: str, low: int, high: int) -> int:
+    """Return a whole number from ``low`` to ``high``."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise _bad(f"{what} is {value!r}.", f"Pass a whole number from {low:,} to {high:,}.")
+    return value
+
+
+def check_time(moment: object, what: str) -> int | None:
+    """Return a time as microseconds since 1970; one without a zone is read as UTC."""
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime):
+        raise _bad(f"{what} is {moment!r}, not a datetime.", "Pass a datetime; datetime.fromisoformat reads one.")
+    try:
+        return to_micros(moment, what)
+    except OverflowError:
+        raise _bad(f"{what} is out of range.", f"Use the years {_FIRST_YEAR} to {_LAST_YEAR}.") from None
+
+
+def check_metadata(metadata: object) -> dict[str, Any]:
+    """Return metadata as plain JSON values.
+
+    Raises:
+        InvalidInputError: It is no mapping of names to JSON values, or over 1 MB.
+    """
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping):
+        raise _bad(f"metadata is a {type(metadata).__name__}, not a mapping.", "Pass a dict of JSON values.")
+    plain = {key: _plain(value, str(key), 1) for key, value in metadata.items()}
+    if any(not isinstance(key, str) or not key for key in plain):
+        raise _bad("metadata has a key that is no name.", "Use non-empty strings as keys.")
+    try:
+        size = len(json.dumps(plain, ensure_ascii=False).encode("utf-8"))
+    except UnicodeEncodeError:
+        raise _bad("metadata holds a lone surrogate.", "Pass text that UTF-8 can hold.") from None
+    if size > MAX_METADATA_BYTES:
+        raise _bad(
+            f"metadata has {size:,} bytes; at most {MAX_METADATA_BYTES:,} fit.", "Put long values into the text."
+        )
+    return plain
+
+
+def _plain(value: object, key: str, depth: int) -> Any:
+    if depth > _MOST_METADATA_DEPTH:
+        raise _bad(f"metadata[{key!r}] is nested too deeply.", "Flatten it.")
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int):
+        if abs(value) >= 2**63:
+            raise _bad(f"metadata[{key!r}] is {value}, beyond 64 bits.", "Store it as a string.")
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise _bad(f"metadata[{key!r}] is {value}.", "JSON holds finite numbers only.")
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item, f"{key}.{name}", depth + 1) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, key, depth + 1) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise _bad(f"metadata[{key!r}] is a {type(value).__name__}.", "Use JSON values: text, numbers, lists, objects.")
+
+
+def _line(value: object, what: str, most: int) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise _bad(f"{what} is a {type(value).__name__}, not a string.", f"Pass {what} as str.")
+    line = value.strip()
+    if not line:
+        return None
+    if _CONTROL.search(line):
+        raise _bad(f"{what} has more than one line or a control character.", f"Keep {what} to one line.")
+    if len(line) > most:
+        raise _bad(f"{what} has {len(line):,} characters; at most {most:,} fit.", "Shorten it.")
+    return _encodable(line, what)
+
+
+def _encodable(text: str, what: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise _bad(
+            f"{what} holds a lone surrogate (U+{ord(text[error.start]):04X}) at character {error.start}.",
+            "Decode the input with errors='replace', or remove it.",
+        ) from None
+    return text
+
+
+def _bad(message: str, hint: str) -> InvalidInputError:
+    return InvalidInputError(message, hint=hint)

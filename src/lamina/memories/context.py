@@ -1,0 +1,226 @@
+"""What the parts of the memories domain share: the catalog, the embedder, the handle's scopes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from lamina.config import Settings
+from lamina.embed import Embedder
+from lamina.errors import InvalidInputError, NotFoundError
+from lamina.memories.checks import check_id, check_scope, check_tags, check_type
+from lamina.storage.catalog import SqliteCatalog
+from lamina.storage.filters import Filter, compile_where
+from lamina.storage.names import NameKind
+from lamina.storage.reader import Reader
+from lamina.storage.records import TYPE_IDS, Record, now_micros, to_micros
+
+if TYPE_CHECKING:  # numpy costs 60 ms, and listing or getting a memory needs none of it
+    from lamina.search.columns import PassageColumns
+    from lamina.search.text import TermStatistics
+
+__all__ = ["Context"]
+
+NO_NAME = -1
+"""Stands for a scope or tag that no memory uses; it fits no row."""
+_FRESH = 0.02
+"""Share of new passages up to which a document frequency is used again."""
+
+
+class Context:
+    """The wiring of one open store's memories.
+
+    Args:
+        catalog: Of the store.
+        settings: Of the store.
+        make_embedder: Returns what makes vectors, or None where recall is by text alone; called when first needed.
+        scopes: The scopes that this handle may see; None is all.
+        forget_cached: Removes texts from the embedding cache and returns how many were there.
+    """
+
+    def __init__(
+        self,
+        catalog: SqliteCatalog,
+        settings: Settings,
+        make_embedder: Callable[[], Embedder | None],
+        scopes: Sequence[str] | None,
+        forget_cached: Callable[[Sequence[str]], int] | None = None,
+    ) -> None:
+        self.catalog = catalog
+        self.settings = settings
+        self._make_embedder = make_embedder
+        self.scopes = None if scopes is None else tuple(dict.fromkeys(check_scope(scope) for scope in scopes))
+        self.forget_cached = forget_cached
+        self._frequencies: dict[str, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+        self._uses: dict[int, tuple[int, int]] = {}
+        self._columns: PassageColumns | None = None
+        with catalog.read() as reader:
+            self._load_identity(reader)
+
+    # --- vectors -----------------------------------------------------------------------------------------------------
+
+    def _load_identity(self, reader: Reader) -> None:
+        self.recorded = reader.meta("embedder")
+        self.recorded_dim = int(reader.meta("dim") or 0)
+
+    @cached_property
+    def embedder(self) -> Embedder | None:
+        """What makes vectors here; loaded when first asked for."""
+        return self._make_embedder()
+
+    @property
+    def columns(self) -> PassageColumns:
+        """The passages in memory."""
+        from lamina.search.columns import PassageColumns
+
+        with self._lock:
+            if self._columns is None or self._columns.dim != self.dim:
+                self._columns = PassageColumns(self.dim)
+            return self._columns
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of the store's vectors; 0 before the first."""
+        return self.recorded_dim or (self.embedder.dim if self.embedder else 0)
+
+    @property
+    def active(self) -> Embedder | None:
+        """The embedder, where it is the one that the store's vectors come from."""
+        if self.embedder is None or self.recorded not in (None, self.embedder.name):
+            return None
+        return self.embedder
+
+    def refresh_identity(self) -> None:
+        """Look again at which embedder the store records."""
+        with self.catalog.read() as reader:
+            self._load_identity(reader)
+
+    def notices(self) -> tuple[str, ...]:
+        """Return what is off in recall, and what to do about it."""
+        notice = None
+        if self.embedder is None and self.recorded:
+            notice = (
+                f"Recall is by text alone: the store's vectors come from {self.recorded}, which is not in use here. "
+                "Install or name that embedder, or run `lamina reindex` with another one."
+            )
+        elif self.embedder is None:
+            notice = "Recall is by text alone: no embedder is in use. `pip install wordllama` brings the default one."
+        elif self.active is None:
+            notice = (
+                f"The vector part is off: the store's vectors come from {self.recorded}, and {self.embedder.name} is "
+                "in use. Run `lamina reindex` to make them anew, or name the recorded one."
+            )
+        return () if notice is None else (notice,)
+
+    # --- filters -----------------------------------------------------------------------------------------------------
+
+    def condition(
+        self,
+        reader: Reader,
+        *,
+        scope: str | Iterable[str] | None = None,
+        type: str | Iterable[str] | None = None,
+        tags: str | Iterable[str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
+        where: Mapping[str, Any] | None = None,
+        expired: bool = False,
+    ) -> Filter:
+        """Check the filters of a question and return them as the catalog's.
+
+        Raises:
+            InvalidInputError: A filter that has no meaning; it says which.
+        """
+        types = None if type is None else tuple(dict.fromkeys(TYPE_IDS[check_type(name)] for name in _listed(type)))
+        tag_ids = None
+        if tags is not None:
+            tag_ids = tuple(reader.name_id(NameKind.TAG, tag) or NO_NAME for tag in check_tags(_listed(tags)))
+        if where is not None and not isinstance(where, Mapping):
+            raise InvalidInputError(
+                f"where is a {where.__class__.__name__}, not an object.",
+                hint="Pass {'key': value}; see docs/recall.md.",
+            )
+        return Filter(
+            scopes=self._scope_ids(reader, scope),
+            types=types,
+            tags=tag_ids or None,
+            since=None if since is None else to_micros(since, "since"),
+            until=None if until is None else to_micros(until, "until"),
+            where=compile_where(where) if where else None,
+            as_of=None if as_of is None else to_micros(as_of, "as_of"),
+            now=now_micros(),
+            expired=expired,
+        )
+
+    def _scope_ids(self, reader: Reader, scope: str | Iterable[str] | None) -> tuple[int, ...] | None:
+        if scope is None:
+            names = self.scopes
+        else:
+            asked = tuple(dict.fromkeys(check_scope(name) for name in _listed(scope)))
+            names = asked if self.scopes is None else tuple(name for name in asked if name in self.scopes)
+        if names is None:
+            return None
+        return tuple(reader.name_id(NameKind.SCOPE, name) or NO_NAME for name in names) or (NO_NAME,)
+
+    def allows(self, scope: str) -> bool:
+        """Return whether this handle may see a scope."""
+        return self.scopes is None or scope in self.scopes
+
+    def current(self, reader: Reader, id: str) -> Record:
+        """Return the current revision of a memory that this handle may see.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        record = reader.current(check_id(id))
+        if record is None or not self.allows(record.scope):
+            raise NotFoundError(
+                f"There is no memory {id}.", hint="`lamina list` shows what is there; `lamina history` what was.", id=id
+            )
+        return record
+
+    # --- statistics --------------------------------------------------------------------------------------------------
+
+    def statistics(self, reader: Reader, terms: Sequence[str]) -> TermStatistics:
+        """Return the document frequencies of terms, counted anew once the store has grown by two percent."""
+        from lamina.search.text import TermStatistics
+
+        return TermStatistics(reader, terms, self._frequencies, _FRESH)
+
+    # --- uses --------------------------------------------------------------------------------------------------------
+
+    def note_uses(self, seqs: Iterable[int]) -> None:
+        """Count that memories were recalled; written with the next write, since reading takes no lock."""
+        now = now_micros()
+        with self._lock:
+            for seq in seqs:
+                self._uses[seq] = (self._uses.get(seq, (0, 0))[0] + 1, now)
+
+    def take_uses(self) -> list[tuple[int, int, int]]:
+        """Return ``(seq, uses, last use)`` of what is not written yet, and begin anew."""
+        with self._lock:
+            uses, self._uses = self._uses, {}
+        return [(seq, count, at) for seq, (count, at) in uses.items()]
+
+    def put_back_uses(self, uses: Iterable[tuple[int, int, int]]) -> None:
+        """Keep counts whose write did not happen."""
+        with self._lock:
+            for seq, count, at in uses:
+                held, last = self._uses.get(seq, (0, 0))
+                self._uses[seq] = (held + count, max(last, at))
+
+
+def _listed(value: str | Iterable[str]) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    try:
+        return list(value)
+    except TypeError:
+        raise InvalidInputError(
+            f"{value!r} is neither a name nor a list of names.", hint="Pass a string or a list of strings."
+        ) from None

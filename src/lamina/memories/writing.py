@@ -1,0 +1,303 @@
+"""Adding and changing memories. Every public write is one transaction, durable when it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from lamina.errors import ConflictError, InvalidInputError, LaminaError, NotFoundError
+from lamina.memories.checks import check_id
+from lamina.memories.context import Context
+from lamina.memories.drafts import (
+    FIELDS,
+    Prepared,
+    bands_of,
+    checked_fields,
+    embed,
+    indexed,
+    prepare,
+    prepare_record,
+)
+from lamina.search.duplicates import THRESHOLD, resemblance
+from lamina.search.tokens import tokens
+from lamina.search.vectors import check_vector
+from lamina.storage.filters import Filter
+from lamina.storage.reader import Reader
+from lamina.storage.records import Record, now_micros
+from lamina.storage.writer import Writer
+from lamina.types import Deletion, Memory, Outcome
+
+__all__ = ["add", "add_many", "delete", "feedback", "find_similar", "supersede", "update"]
+
+BATCH_ITEMS = 1000
+BATCH_CHARS = 4_000_000
+"""Bounds of one transaction of ``add_many``, which bound its memory too."""
+DICTIONARY_FROM = 5_000
+"""Memories from which a compression dictionary pays for its 32 KB."""
+_CHANGEABLE = tuple(name for name in FIELDS if name != "created_at")
+_MOST_COMPARED = 50_000
+
+
+def add(context: Context, values: Mapping[str, Any]) -> Memory:
+    """Add one memory and tell its near-duplicates."""
+    prepared = prepare(context, values)
+    embed(context, [prepared])
+    with context.catalog.write("adding a memory") as writer:
+        similar = _similar(context, writer, prepared.record, prepared.draft.bands)
+        _store(context, writer, [prepared])
+    return prepared.record.to_memory(similar)
+
+
+def add_many(
+    context: Context, items: Iterable[str | Mapping[str, Any]], progress: Callable[[int], None] | None
+) -> list[str]:
+    """Add memories in batches; while one is written, the next is prepared and embedded beside it."""
+    ids: list[str] = []
+    pending: Future[list[Prepared]] | None = None
+    numbered = _numbered(items)
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="lamina-embed") as beside:
+        try:
+            while True:
+                batch = _next_batch(context, numbered)
+                following = beside.submit(_embedded, context, batch) if batch else None
+                if pending is not None:
+                    _write_batch(context, pending.result(), ids)
+                    if progress is not None:
+                        progress(len(ids))
+                pending = following
+                if pending is None:
+                    return ids
+        except LaminaError as error:
+            error.details.setdefault("added", len(ids))
+            if ids:
+                error.add_note(f"{len(ids)} memories of this call were added before it and are kept.")
+            raise
+
+
+def update(context: Context, id: str, changes: Mapping[str, Any]) -> Memory:
+    """Change a memory's fields; the state before becomes history."""
+    given = checked_fields(changes, allowed=_CHANGEABLE)
+    vector = given.pop("vector", None)
+    if not given and vector is None:
+        raise InvalidInputError("update was given nothing to change.", hint=f"Fields are {', '.join(_CHANGEABLE)}.")
+    if "text" in given and given["text"] is None:
+        raise InvalidInputError("text cannot be taken away.", hint="Use delete to forget the memory.")
+    if "scope" in given and not context.allows(given["scope"]):
+        raise InvalidInputError(
+            f"This handle may not write to scope {given['scope']!r}.", hint="Open it for that scope."
+        )
+    if vector is not None:
+        vector = check_vector(vector, context.dim or None)
+    with context.catalog.write("updating a memory") as writer:
+        before = context.current(writer, id)
+        after = replace(before, **given)
+        if after == before and vector is None:
+            return before.to_memory()
+        _revise(context, writer, before, after, "update", vector=vector)
+    return after.to_memory()
+
+
+def supersede(context: Context, old_id: str, new_id: str) -> Memory:
+    """Mark a memory as replaced by another: from now on it is not recalled, and ``as_of`` before still finds it."""
+    if old_id == new_id:
+        raise InvalidInputError("A memory cannot supersede itself.", hint="Name two memories.")
+    with context.catalog.write("superseding a memory") as writer:
+        old, new = context.current(writer, old_id), context.current(writer, new_id)
+        if old.superseded_by == new.id:
+            return old.to_memory()
+        if old.superseded_by is not None:
+            raise ConflictError(
+                f"{old.id} is already superseded by {old.superseded_by}.", hint="Supersede that one instead.", id=old.id
+            )
+        follower: Record | None = new
+        while follower is not None and follower.superseded_by is not None:
+            if follower.superseded_by == old.id:
+                raise ConflictError(f"{new.id} is itself superseded by {old.id}.", hint="Name the newer memory second.")
+            follower = writer.current(follower.superseded_by)
+        after = replace(old, superseded_by=new.id)
+        _revise(context, writer, old, after, "supersede")
+    return after.to_memory()
+
+
+def delete(context: Context, id: str, *, purge: bool) -> Deletion:
+    """Forget a memory: out of sight at once, or with ``purge`` out of every place."""
+    check_id(id)
+    if not purge:
+        with context.catalog.write("deleting a memory") as writer:
+            record = context.current(writer, id)
+            passages = writer.passages_of(record.seq)
+            writer.remove_bands(record.seq, bands_of(record, context.settings.passage_chars))
+            writer.end(record, "delete", now_micros(), indexed(record))
+            _write_uses(context, writer)
+        removed = {"row": 1, "text": len(passages), "vector": sum(row[4] is not None for row in passages)}
+        return Deletion(
+            id=id, purged=False, removed=removed, kept=("history: its past texts; purge=True scrubs them too",)
+        )
+    with context.catalog.write("purging a memory") as writer:
+        revisions = [record for record in writer.revisions(id) if context.allows(record.scope)]
+        if not revisions:
+            raise NotFoundError(f"There is no memory {id}, and no history of one.", hint="See `lamina list`.", id=id)
+        for record in revisions:
+            if record.valid_to == 0:
+                writer.remove_bands(record.seq, bands_of(record, context.settings.passage_chars))
+        texts = [
+            record.text[start:stop] for record in revisions for _, start, stop, *_ in writer.passages_of(record.seq)
+        ]
+        removed = writer.purge([record.seq for record in revisions])
+        writer.scrub_text()
+        writer.retire_dictionaries([record.text for record in revisions])
+        _write_uses(context, writer)
+    if context.forget_cached is not None:
+        removed["cache"] = context.forget_cached(texts)
+    kept = ["backups and exports that were made before: delete those yourself"]
+    if not context.catalog.pool.checkpoint(truncate=True):
+        kept.insert(0, "the write-ahead log, until other processes let it be emptied: run `lamina optimize` later")
+    return Deletion(id=id, purged=True, removed=removed, kept=tuple(kept))
+
+
+def feedback(context: Context, id: str, outcome: Outcome) -> Memory:
+    """Count what came of using a memory."""
+    if outcome not in ("helped", "hurt", "used"):
+        raise InvalidInputError(f"{outcome!r} is no outcome.", hint="Use 'helped', 'hurt' or 'used'.")
+    with context.catalog.write("noting feedback") as writer:
+        record = context.current(writer, id)
+        _write_uses(context, writer)
+        writer.note_outcome(record.seq, helped=outcome == "helped", hurt=outcome == "hurt", at=now_micros())
+        after = writer.current(id)
+    assert after is not None
+    return after.to_memory()
+
+
+def find_similar(context: Context, id: str) -> tuple[str, ...]:
+    """Return the ids of a memory's near-duplicates."""
+    with context.catalog.read("finding near-duplicates") as reader:
+        record = context.current(reader, id)
+        return _similar(context, reader, record, bands_of(record, context.settings.passage_chars))
+
+
+# --- helpers ---------------------------------------------------------------------------------------------------------
+
+
+def _numbered(items: Iterable[str | Mapping[str, Any]]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    if isinstance(items, (str, bytes, Mapping)):
+        raise InvalidInputError("add_many needs several items.", hint="Pass a list of texts or of dicts.")
+    for number, item in enumerate(items):
+        if isinstance(item, str):
+            yield number, {"text": item}
+        elif isinstance(item, Mapping):
+            yield number, item
+        else:
+            raise InvalidInputError(
+                f"Item {number} is a {type(item).__name__}.",
+                hint="Pass texts or dicts of add's arguments.",
+                item=number,
+            )
+
+
+def _next_batch(context: Context, numbered: Iterator[tuple[int, Mapping[str, Any]]]) -> list[Prepared]:
+    batch: list[Prepared] = []
+    chars = 0
+    for number, values in numbered:
+        try:
+            prepared = prepare(context, values)
+        except LaminaError as error:
+            error.details.setdefault("item", number)
+            error.add_note(f"It was item {number} of the call.")
+            raise
+        batch.append(prepared)
+        chars += len(prepared.record.text)
+        if len(batch) >= BATCH_ITEMS or chars >= BATCH_CHARS:
+            break
+    return batch
+
+
+def _embedded(context: Context, batch: list[Prepared]) -> list[Prepared]:
+    embed(context, batch)
+    return batch
+
+
+def _write_batch(context: Context, batch: list[Prepared], ids: list[str]) -> None:
+    with context.catalog.write("adding memories") as writer:
+        _store(context, writer, batch)
+    ids += [item.record.id for item in batch]
+
+
+def _store(context: Context, writer: Writer, batch: Sequence[Prepared]) -> None:
+    _record_identity(context, writer, batch)
+    _train_once(writer, batch)
+    writer.insert([item.draft for item in batch])
+    _write_uses(context, writer)
+
+
+def _record_identity(context: Context, writer: Writer, batch: Sequence[Prepared]) -> None:
+    """Record which embedder the store's vectors come from, with the first of them."""
+    recorded = writer.meta("embedder")
+    having = [item for item in batch if any(passage.codes is not None for passage in item.draft.passages)]
+    if recorded is None and having:
+        given = next((item.vector for item in having if item.vector is not None), None)
+        dim = context.embedder.dim if context.embedder else len(given) if given is not None else 0
+        name = context.embedder.name if context.embedder else f"given/{dim}"
+        writer.set_meta("embedder", name)
+        writer.set_meta("dim", str(dim))
+        recorded = name
+    elif recorded is not None and context.embedder is not None and recorded != context.embedder.name:
+        # Another process settled on another embedder since this handle looked: these vectors are not comparable.
+        for item in batch:
+            for passage in item.draft.passages:
+                if not passage.given:
+                    passage.scale, passage.codes = None, None
+    if recorded != context.recorded:
+        context.recorded = recorded
+        context.recorded_dim = int(writer.meta("dim") or 0)
+
+
+def _train_once(writer: Writer, batch: Sequence[Prepared]) -> None:
+    """Train the store's first compression dictionary when enough texts are there to pay for it."""
+    if len(batch) < 2 or writer.newest_dictionary():
+        return
+    if writer.count(Filter(expired=True)) + len(batch) >= DICTIONARY_FROM:
+        writer.train_dictionary()
+
+
+def _write_uses(context: Context, writer: Writer) -> None:
+    """Write the gathered use counts along; where the change is undone they are kept for the next."""
+    uses = context.take_uses()
+    if uses:
+        writer.on_undo(lambda: context.put_back_uses(uses))
+        writer.note_uses(uses)
+
+
+def _revise(
+    context: Context, writer: Writer, before: Record, after: Record, action: Any, *, vector: Any = None
+) -> None:
+    """End a revision and make its successor current; vectors of an unchanged text are taken over."""
+    at = max(now_micros(), before.valid_from)
+    after.revision, after.valid_from, after.valid_to, after.ended = before.revision + 1, at, 0, None
+    prepared = prepare_record(context, after, vector=vector)
+    held = writer.passages_of(before.seq) if before.text == after.text and vector is None else []
+    if len(held) == len(prepared.draft.passages):
+        prepared.draft.bands = bands_of(after, context.settings.passage_chars)
+        for passage, (_, _, _, scale, codes, given) in zip(prepared.draft.passages, held, strict=True):
+            passage.scale, passage.codes, passage.given = scale, codes, bool(given)
+    else:
+        embed(context, [prepared])
+    writer.remove_bands(before.seq, bands_of(before, context.settings.passage_chars))
+    writer.end(before, action, at, indexed(before))
+    _record_identity(context, writer, [prepared])
+    writer.insert([prepared.draft])
+    _write_uses(context, writer)
+
+
+def _similar(context: Context, reader: Reader, record: Record, bands: Sequence[int]) -> tuple[str, ...]:
+    found: list[tuple[float, str]] = []
+    words = tokens(record.text[:_MOST_COMPARED])
+    condition = context.condition(reader)
+    for other in reader.records(reader.near(bands), condition).values():
+        if other.id == record.id:
+            continue
+        likeness = 1.0 if other.text == record.text else resemblance(words, tokens(other.text[:_MOST_COMPARED]))
+        if likeness >= THRESHOLD:
+            found.append((likeness, other.id))
+    return tuple(id for _, id in sorted(found, reverse=True))

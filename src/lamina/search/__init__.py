@@ -1,0 +1,1 @@
+"""Finding: tokens, passages, vectors, and how their evidence becomes one score."""

@@ -1,0 +1,341 @@
+"""Connections to the catalog: opening, waiting, transactions, and the mapping of SQLite's errors to ours.
+
+Only apsw opens ``catalog.db*``: opening its shared memory any other way drops SQLite's locks (see sqlite.org,
+"How To Corrupt", section 2.2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import apsw
+
+from lamina import fs
+from lamina.errors import (
+    ClosedError,
+    CorruptionError,
+    DiskFullError,
+    LaminaError,
+    LockedError,
+    PoisonedError,
+    ReadOnlyError,
+    StorageError,
+)
+
+__all__ = ["ConnectionPool", "translate_sqlite"]
+
+CHECKPOINT_PAGES = 4000
+"""Pages in the write-ahead log (16 MB) from which a writer moves them into the catalog after its commit."""
+
+_FSYNC_FAILURES = {apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC}
+
+
+def translate_sqlite(error: apsw.Error, path: Path, doing: str) -> LaminaError:
+    """Return the error of ours that says what SQLite's error means for ``path``."""
+    extended = getattr(error, "extendedresult", 0)
+    where = {"path": str(path), "sqlite": extended}
+    if isinstance(error, (apsw.BusyError, apsw.LockedError)):
+        return LockedError(
+            f"Another process kept writing to {path} while {doing}; nothing was written.",
+            hint="Try again, or see who holds it with `lamina doctor`.",
+            **where,
+        )
+    if isinstance(error, apsw.FullError):
+        return DiskFullError(
+            f"No room is left on the disk of {path} while {doing}; the change was undone.",
+            hint="Free some space and repeat it.",
+            **where,
+        )
+    if isinstance(error, (apsw.ReadOnlyError, apsw.PermissionsError, apsw.AuthError)):
+        return ReadOnlyError(
+            f"{path} cannot be written while {doing}.",
+            hint="Check its owner and rights, or open it read-only.",
+            **where,
+        )
+    if isinstance(error, (apsw.CorruptError, apsw.NotADBError, apsw.FormatError)):
+        return CorruptionError(
+            f"{path} is damaged ({error}), noticed while {doing}.",
+            hint="Run `lamina verify` to see what is affected and `lamina repair` to keep what is intact.",
+            **where,
+        )
+    if isinstance(error, apsw.IOError):
+        if extended in _FSYNC_FAILURES:
+            return PoisonedError(
+                f"The disk did not confirm a write to {path} while {doing}, so what reached it is unknown.",
+                hint="Reopen the store and run `lamina verify`.",
+                **where,
+            )
+        return StorageError(
+            f"The disk failed under {path} while {doing} ({error}).",
+            hint="Check the disk, then run `lamina verify`.",
+            **where,
+        )
+    if isinstance(error, apsw.CantOpenError):
+        return StorageError(
+            f"{path} cannot be opened while {doing}.", hint="Check that the folder is there and may be read.", **where
+        )
+    if isinstance(error, (apsw.NoMemError, apsw.TooBigError)):
+        return StorageError(f"{path}: {error} while {doing}.", hint="Use smaller batches or texts.", **where)
+    return LaminaError(
+        f"The catalog {path} answered {type(error).__name__}: {error} while {doing}.",
+        hint="This is a fault of Lamina; please report it.",
+        **where,
+    )
+
+
+class ConnectionPool:
+    """One writing connection and as many reading ones as threads need at once.
+
+    Args:
+        path: The catalog's file; it must exist.
+        read_only: Refuse every write.
+        busy_timeout: Seconds that a writer waits for another one.
+        relaxed: Do not wait for the disk at each commit.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool, busy_timeout: float, relaxed: bool) -> None:
+        self.path = path
+        self.read_only = read_only
+        self._busy_timeout = busy_timeout
+        self._relaxed = relaxed
+        self._pid = os.getpid()
+        self._closed = False
+        self._poison: PoisonedError | None = None
+        self._write_lock = threading.RLock()
+        self._writer: apsw.Connection | None = None
+        self._in_write = False
+        self._idle: list[apsw.Connection] = []
+        self._idle_lock = threading.Lock()
+        self._log_pages = 0
+        self._immutable = False
+        self._checkpoint_lock = fs.FileLock(path.parent / "checkpoint.lock")
+
+    @property
+    def open(self) -> bool:
+        """False once it was closed."""
+        return not self._closed
+
+    @contextmanager
+    def read(self, doing: str = "reading") -> Iterator[apsw.Connection]:
+        """Yield a connection inside one read transaction: everything seen belongs to one moment."""
+        self.check()
+        with self._mapped(doing):
+            connection = self._take()
+            try:
+                connection.execute("BEGIN")
+                try:
+                    yield connection
+                finally:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+            except BaseException:
+                _close(connection)
+                raise
+            with self._idle_lock:
+                self._idle.append(connection)
+
+    @contextmanager
+    def write(self, doing: str = "writing", *, wait: float | None = None) -> Iterator[apsw.Connection]:
+        """Yield the writing connection inside one ``BEGIN IMMEDIATE`` transaction; commit at the end, or undo it all.
+
+        Args:
+            doing: What the caller does, for messages.
+            wait: Seconds to wait for another writer; the pool's own bound when None.
+
+        Raises:
+            LockedError: Another writer was busy for longer than the wait.
+            ReadOnlyError: The store was opened read-only.
+        """
+        self.check()
+        if self.read_only:
+            raise ReadOnlyError(
+                f"The store {self.path.parent.parent} is open for reading only; {doing} was refused.",
+                hint="Open it without read_only=True.",
+            )
+        limit = self._busy_timeout if wait is None else wait
+        if not self._write_lock.acquire(timeout=limit):
+            raise LockedError(
+                f"Another thread kept writing to {self.path} for {limit:g} s while {doing}.", hint="Try again."
+            )
+        try:
+            if self._in_write:
+                raise LaminaError("A write was started inside another one.", hint="This is a fault of Lamina.")
+            with self._mapped(doing):
+                connection = self._writer or self._open(writing=True)
+                self._writer = connection
+                connection.set_busy_handler(_patience(limit))
+                connection.execute("BEGIN IMMEDIATE")
+                self._in_write = True
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                except BaseException:
+                    self._undo(connection)
+                    raise
+                finally:
+                    self._in_write = False
+            if self._log_pages >= CHECKPOINT_PAGES:
+                # The commit stands whatever becomes of this: a failure is told by the next call, not by this one.
+                with contextlib.suppress(StorageError):
+                    self.checkpoint()
+        finally:
+            self._write_lock.release()
+
+    def checkpoint(self, *, truncate: bool = False) -> bool:
+        """Move the write-ahead log into the catalog, unless another process is doing so.
+
+        Args:
+            truncate: Also empty the log's file, waiting for readers for a moment.
+
+        Returns:
+            Whether the whole log was moved (and emptied); otherwise a later commit tries again.
+        """
+        with self._write_lock:
+            if self.read_only:
+                return False
+            try:
+                with self._checkpoint_lock.hold(5.0 if truncate else 0.0), self._mapped("moving the log"):
+                    connection = self._writer = self._writer or self._open(writing=True)
+                    mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if truncate else apsw.SQLITE_CHECKPOINT_PASSIVE
+                    self._log_pages, moved = connection.wal_checkpoint(mode=mode)
+                    return self._log_pages == moved
+            except LockedError:
+                return False
+
+    def vacuum(self, free_share: float) -> bool:
+        """Rewrite the file where more than a share of its pages is unused; return whether it was."""
+        with self._write_lock, self._mapped("rewriting the catalog"):
+            connection = self._writer
+            if connection is None or self.read_only:
+                return False
+            if connection.pragma("freelist_count") <= free_share * connection.pragma("page_count"):
+                return False
+            connection.execute("VACUUM")
+        self.checkpoint(truncate=True)
+        return True
+
+    def check(self) -> None:
+        """Raise unless the pool may be used by this process.
+
+        Raises:
+            ClosedError: It was closed, or this is a forked child.
+            PoisonedError: An earlier fsync failed.
+        """
+        if os.getpid() != self._pid:
+            raise ClosedError(
+                "This store was opened by the parent process and cannot be used in a forked child.",
+                hint="Open it again with lamina.open() in the child.",
+            )
+        if self._closed:
+            raise ClosedError("This store is closed.", hint="Open it again with lamina.open().")
+        if self._poison is not None:
+            raise self._poison
+
+    def close(self) -> None:
+        """Close every connection; the last one in the machine also folds the log into the catalog."""
+        if self._closed:
+            return
+        self._closed = True
+        if os.getpid() != self._pid:
+            return  # the parent's connections: closing them here would drop its locks
+        with self._write_lock, self._idle_lock:
+            connections = [*self._idle, *([self._writer] if self._writer else [])]
+            self._idle, self._writer = [], None
+            for connection in connections:
+                _close(connection)
+
+    def _take(self) -> apsw.Connection:
+        with self._idle_lock:
+            if self._idle:
+                return self._idle.pop()
+        return self._open(writing=False)
+
+    def _open(self, *, writing: bool) -> apsw.Connection:
+        flags = apsw.SQLITE_OPEN_URI | (apsw.SQLITE_OPEN_READWRITE if writing else apsw.SQLITE_OPEN_READONLY)
+        uri = "file:" + quote(str(self.path)) + ("?immutable=1" if self._immutable else "")
+        vfs = fs.catalog_vfs()
+        try:
+            connection = apsw.Connection(uri, flags=flags, vfs=vfs)
+            self._configure(connection, writing=writing)
+        except (apsw.CantOpenError, apsw.ReadOnlyError):
+            # A reader in a folder that it may not write cannot make the shared memory of the log.
+            if writing or self._immutable or not self.path.is_file() or os.access(self.path.parent, os.W_OK):
+                raise
+            self._immutable = True
+            return self._open(writing=False)
+        return connection
+
+    def _configure(self, connection: apsw.Connection, *, writing: bool) -> None:
+        connection.set_busy_handler(_patience(self._busy_timeout))
+        connection.pragma("query_only", not writing)
+        connection.create_scalar_function("casefold", _casefold, 1, deterministic=True)
+        connection.pragma("cache_size", -8192)
+        connection.pragma("temp_store", 2)
+        connection.pragma("trusted_schema", False)
+        connection.pragma("cell_size_check", True)
+        if writing:
+            connection.pragma("synchronous", "NORMAL" if self._relaxed else "FULL")
+            connection.pragma("fullfsync", True)
+            connection.pragma("checkpoint_fullfsync", True)
+            connection.pragma("secure_delete", True)
+            connection.pragma("wal_autocheckpoint", 0)
+            connection.pragma("journal_size_limit", 64 << 20)
+            connection.set_wal_hook(self._note_log)
+
+    def _note_log(self, _connection: apsw.Connection, _schema: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _undo(self, connection: apsw.Connection) -> None:
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except apsw.Error:
+            _close(connection)
+            self._writer = None
+
+    @contextmanager
+    def _mapped(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except apsw.Error as error:
+            mapped = translate_sqlite(error, self.path, doing)
+            if isinstance(mapped, PoisonedError):
+                self._poison = mapped
+            raise mapped from error
+
+
+def _casefold(*values: Any) -> Any:
+    return values[0].casefold() if isinstance(values[0], str) else values[0]
+
+
+def _close(connection: apsw.Connection) -> None:
+    """Close a connection; what was committed is durable in the log even where the last checkpoint fails."""
+    with contextlib.suppress(apsw.Error):
+        connection.close(True)
+
+
+def _patience(limit: float) -> Callable[[int], bool]:
+    """Return a busy handler that waits, with jitter, for at most ``limit`` seconds from its first call."""
+    started: list[float] = []
+
+    def wait(attempt: int) -> bool:
+        now = time.monotonic()
+        if attempt == 0 or not started:
+            started[:] = [now]
+        left = limit - (now - started[0])
+        if left <= 0:
+            return False
+        time.sleep(min(left, random.uniform(0.2, 1.0) * min(0.001 * 2 ** min(attempt, 6), 0.05)))
+        return True
+
+    return wait

@@ -1,0 +1,180 @@
+"""Numbered changes of the catalog's schema, applied in order and each in one transaction.
+
+``application_id`` says that a SQLite file is a Lamina catalog, ``user_version`` how many migrations it has had. Beside
+them ``meta`` lists *features*: a reader that does not know every ``reader_features`` entry must refuse the file, a
+writer that does not know every ``writer_features`` entry must open it for reading only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+
+from lamina.errors import FormatError
+from lamina.storage.dialect import SqliteDialect
+
+__all__ = ["APPLICATION_ID", "FORMAT_VERSION", "MIGRATIONS", "check_format", "migrate", "recreate_text"]
+
+APPLICATION_ID = 0x4C414D4E  # "LAMN"
+READER_FEATURES = frozenset({"zstd", "tokens-1"})
+"""What this version can read."""
+WRITER_FEATURES = frozenset({"zstd", "tokens-1"})
+"""What this version can keep up to date when it writes."""
+
+
+def _m001_memories(db: apsw.Connection) -> None:
+    """Memories with their past revisions, passages with vectors, tokens, tags, near-duplicate bands."""
+    db.execute(
+        """
+        CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+        -- Strings that repeat, by kind: scope, thread, tag, source.
+        CREATE TABLE name (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, kind INTEGER NOT NULL, value TEXT NOT NULL, UNIQUE (kind, value)
+        ) STRICT;
+
+        -- Bodies are compressed with one of these once that pays; id 0 is "as it is", 1 is zstd without a dictionary.
+        CREATE TABLE dictionary (id INTEGER PRIMARY KEY, data BLOB NOT NULL, created_at INTEGER NOT NULL) STRICT;
+
+        -- One row a revision. valid_to = 0 marks the current one; others are history, which as_of searches.
+        -- Times are microseconds since 1970 in UTC.
+        CREATE TABLE memory (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL,
+            revision INTEGER NOT NULL,
+            valid_from INTEGER NOT NULL,
+            valid_to INTEGER NOT NULL DEFAULT 0,
+            ended INTEGER NOT NULL DEFAULT 0,
+            scope INTEGER NOT NULL,
+            type INTEGER NOT NULL,
+            codec INTEGER NOT NULL,
+            body BLOB NOT NULL,
+            hash INTEGER NOT NULL,
+            created_at INTEGER NOT NULL,
+            importance REAL NOT NULL,
+            thread INTEGER,
+            position INTEGER,
+            source INTEGER,
+            valid_until INTEGER,
+            superseded_by TEXT,
+            title TEXT,
+            description TEXT,
+            tags TEXT,
+            metadata TEXT,
+            path TEXT,
+            uses INTEGER NOT NULL DEFAULT 0,
+            helped INTEGER NOT NULL DEFAULT 0,
+            hurt INTEGER NOT NULL DEFAULT 0,
+            used_at INTEGER NOT NULL DEFAULT 0
+        ) STRICT;
+        CREATE UNIQUE INDEX memory_id ON memory (id) WHERE valid_to = 0;
+        CREATE INDEX memory_past ON memory (id, revision) WHERE valid_to <> 0;
+        CREATE INDEX memory_created ON memory (created_at, seq) WHERE valid_to = 0;
+        CREATE INDEX memory_thread ON memory (thread, position) WHERE thread IS NOT NULL;
+
+        CREATE TABLE memory_tag (
+            tag INTEGER NOT NULL, memory INTEGER NOT NULL, PRIMARY KEY (tag, memory)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX memory_tag_memory ON memory_tag (memory);
+
+        -- A stretch of a body, in characters, with its vector: int8 codes times one scale.
+        -- A row without codes waits for an embedder unless its memory came with a vector of its own (given = 1).
+        CREATE TABLE passage (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            memory INTEGER NOT NULL,
+            start INTEGER NOT NULL,
+            stop INTEGER NOT NULL,
+            tokens INTEGER NOT NULL,
+            given INTEGER NOT NULL DEFAULT 0,
+            scale REAL,
+            codes BLOB
+        ) STRICT;
+        CREATE INDEX passage_memory ON passage (memory);
+        CREATE INDEX passage_waiting ON passage (id) WHERE codes IS NULL AND given = 0;
+
+        -- Passages of revisions that are no longer current: other processes drop them from what they hold in memory.
+        -- memory = 0 says "load everything anew".
+        CREATE TABLE ending (seq INTEGER PRIMARY KEY AUTOINCREMENT, memory INTEGER NOT NULL) STRICT;
+
+        -- Bands of MinHash signatures of current memories, for near-duplicates.
+        CREATE TABLE band (
+            hash INTEGER NOT NULL, memory INTEGER NOT NULL, PRIMARY KEY (hash, memory)
+        ) STRICT, WITHOUT ROWID;
+        """
+    )
+    _make_text(db)
+
+
+def _make_text(db: apsw.Connection) -> None:
+    db.execute(SqliteDialect.text_table("text_now"))
+    db.execute(SqliteDialect.text_table("text_past"))
+    db.execute("CREATE VIRTUAL TABLE term_now USING fts5vocab(text_now, row)")
+
+
+def recreate_text(db: apsw.Connection) -> None:
+    """Make both text indexes anew and empty, whatever state they are in."""
+    for table in ("term_now", "text_now", "text_past"):
+        db.execute(f"DROP TABLE IF EXISTS {table}")
+    _make_text(db)
+
+
+MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (_m001_memories,)
+"""In order; the first brings an empty file to version 1. Never change one that was released."""
+
+FORMAT_VERSION = len(MIGRATIONS)
+
+
+def migrate(db: apsw.Connection, version: int) -> None:
+    """Bring the catalog from ``version`` to :data:`FORMAT_VERSION`, inside the caller's transaction."""
+    for step in MIGRATIONS[version:]:
+        step(db)
+    if version == 0:
+        db.pragma("application_id", APPLICATION_ID)
+        db.executemany(
+            "INSERT INTO meta (key, value) VALUES (?, ?)",
+            [
+                ("reader_features", json.dumps(sorted(READER_FEATURES))),
+                ("writer_features", json.dumps(sorted(WRITER_FEATURES))),
+            ],
+        )
+    db.pragma("user_version", FORMAT_VERSION)
+
+
+def check_format(db: Any, where: str) -> tuple[int, bool]:
+    """Check that this version of Lamina may use the catalog.
+
+    Args:
+        db: An open connection.
+        where: The store, for messages.
+
+    Returns:
+        The number of migrations it has had, and whether it may be written.
+
+    Raises:
+        FormatError: It is no catalog of Lamina's, or needs a newer version for reading.
+    """
+    application = db.pragma("application_id")
+    version = db.pragma("user_version")
+    if application != APPLICATION_ID and (application or version or db.execute("SELECT 1 FROM sqlite_schema").get):
+        raise FormatError(
+            f"{where} holds a SQLite file that is not a Lamina catalog.", hint="Choose another folder for the store."
+        )
+    if version == 0:
+        return 0, True
+    features: dict[str, str] = dict(
+        db.execute("SELECT key, value FROM meta WHERE key IN ('reader_features', 'writer_features')").fetchall()
+    )
+    unknown = set(json.loads(features.get("reader_features", "[]"))) - READER_FEATURES
+    if unknown:
+        raise FormatError(
+            f"{where} was written by a newer Lamina (format {version}, needs {', '.join(sorted(unknown))}).",
+            hint="Upgrade with `pip install --upgrade lamina`.",
+            format=version,
+        )
+    writable = (
+        version <= FORMAT_VERSION and not set(json.loads(features.get("writer_features", "[]"))) - WRITER_FEATURES
+    )
+    return version, writable

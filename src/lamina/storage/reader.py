@@ -1,0 +1,361 @@
+"""Reading the catalog: every method answers from the one moment that its transaction sees."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+
+from lamina.storage.codecs import BodyCodec, damaged
+from lamina.storage.filters import Filter
+from lamina.storage.names import NameKind, Names
+from lamina.storage.records import ACTIONS, Record
+from lamina.types import MEMORY_TYPES
+
+__all__ = ["PassageRow", "Position", "Reader", "TextStatistics"]
+
+_COLUMNS = (
+    "seq, id, revision, valid_from, valid_to, ended, scope, type, codec, body, hash, created_at, importance, "
+    "thread, position, source, valid_until, superseded_by, title, description, tags, metadata, path, uses, helped, hurt, "
+    "used_at"
+)
+_M_COLUMNS = ", ".join(f"m.{name}" for name in _COLUMNS.split(", "))
+_BATCH = 500
+SEPARATOR = "\x1f"
+"""Between tags in a row; no tag holds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassageRow:
+    """Where a passage stands."""
+
+    id: int
+    memory: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far the log of passages and of endings reaches; equal positions mean that nothing was added or ended."""
+
+    passage: int
+    ending: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextStatistics:
+    """What BM25 needs to know about the indexed passages."""
+
+    passages: int
+    tokens: int
+
+
+class Reader:
+    """One consistent view of the catalog.
+
+    Args:
+        db: A connection inside a transaction.
+        names: Names whose rows are committed.
+        codec: For bodies.
+    """
+
+    def __init__(self, db: apsw.Connection, names: Names, codec: BodyCodec) -> None:
+        self.db: Any = db  # apsw types every value as "any of SQLite's"; the schema knows better
+        self._names = names
+        self._codec = codec
+        self._ids: dict[tuple[int, str], int] = {}
+        self.new_names: dict[int, str] = {}
+        """Names that this transaction made; not to be shared before it is committed."""
+
+    # --- small facts -------------------------------------------------------------------------------------------------
+
+    def meta(self, key: str) -> str | None:
+        """Return a fact recorded about the store, or None."""
+        found: str | None = self._one("SELECT value FROM meta WHERE key = ?", key)
+        return found
+
+    def name_id(self, kind: NameKind, value: str) -> int | None:
+        """Return the catalog's number of a string, or None where no memory uses it."""
+        number = self._ids.get((kind, value))
+        if number is None:
+            number = self._one("SELECT id FROM name WHERE kind = ? AND value = ?", int(kind), value)
+            if number is not None:
+                self._ids[kind, value] = number
+        return number
+
+    def name(self, number: int | None) -> str | None:
+        """Return the string of a number of the catalog."""
+        if number is None:
+            return None
+        known = self._names.value(number)
+        if known is None:
+            known = self._one("SELECT value FROM name WHERE id = ?", number)
+            if known is not None and number not in self.new_names:
+                self._names.remember({number: known})
+        return known
+
+    def newest_dictionary(self) -> int:
+        """Return the number of the dictionary for new bodies, or 0 where none was trained."""
+        return int(self._one("SELECT max(id) FROM dictionary") or 0)
+
+    def position(self) -> Position:
+        """Return how far passages and endings reach."""
+        found: dict[str, int] = dict(
+            self.db.execute("SELECT name, seq FROM sqlite_sequence WHERE name IN ('passage', 'ending')").fetchall()
+        )
+        return Position(found.get("passage", 0), found.get("ending", 0))
+
+    # --- memories ----------------------------------------------------------------------------------------------------
+
+    def current(self, id: str) -> Record | None:
+        """Return the current revision of a memory, or None."""
+        for row in self.db.execute(f"SELECT {_COLUMNS} FROM memory WHERE id = ? AND valid_to = 0", (id,)):
+            return self._record(row)
+        return None
+
+    def records(self, seqs: Iterable[int], condition: Filter | None = None) -> dict[int, Record]:
+        """Return revisions by their number; what ``condition`` does not confirm is left out."""
+        wanted = list(dict.fromkeys(int(seq) for seq in seqs))
+        test = condition.sql() if condition else None
+        found: dict[int, Record] = {}
+        for start in range(0, len(wanted), _BATCH):
+            part = wanted[start : start + _BATCH]
+            sql = f"SELECT {_M_COLUMNS} FROM memory m WHERE m.seq IN ({', '.join('?' * len(part))})"
+            bindings: tuple[Any, ...] = tuple(part)
+            if test:
+                sql, bindings = f"{sql} AND {test.text}", bindings + test.bindings
+            for row in self.db.execute(sql, bindings):
+                found[row[0]] = self._record(row)
+        return found
+
+    def revisions(self, id: str) -> list[Record]:
+        """Return every revision of a memory, oldest first; empty where it never was or was purged."""
+        past = self.db.execute(f"SELECT {_COLUMNS} FROM memory WHERE id = ? AND valid_to <> 0 ORDER BY revision", (id,))
+        found = [self._record(row) for row in past.fetchall()]
+        current = self.current(id)
+        return found + ([current] if current else [])
+
+    def page(self, condition: Filter, limit: int | None, after: str | None) -> list[Record]:
+        """Return current revisions, newest first, beginning behind the memory ``after``."""
+        test = condition.sql()
+        sql, bindings = f"SELECT {_M_COLUMNS} FROM memory m WHERE {test.text}", test.bindings
+        if after is not None:
+            last = "SELECT a.created_at, a.id FROM memory a WHERE a.id = ? ORDER BY a.seq LIMIT 1"
+            sql += f" AND (m.created_at, m.id) < ({last})"
+            bindings += (after,)
+        sql += " ORDER BY m.created_at DESC, m.id DESC"
+        if limit is not None:
+            sql, bindings = sql + " LIMIT ?", (*bindings, limit)
+        return [self._record(row) for row in self.db.execute(sql, bindings)]
+
+    def count(self, condition: Filter) -> int:
+        """Return how many revisions fit."""
+        test = condition.sql()
+        return int(self._one(f"SELECT count(*) FROM memory m WHERE {test.text}", *test.bindings) or 0)
+
+    def exists(self, id: str) -> bool:
+        """Return whether a memory of that id is or was there."""
+        return self._one("SELECT 1 FROM memory WHERE id = ? LIMIT 1", id) is not None
+
+    def near(self, bands: Sequence[int]) -> list[int]:
+        """Return the revisions that share one of the MinHash bands."""
+        if not bands:
+            return []
+        marks = ", ".join("?" * len(bands))
+        rows = self.db.execute(f"SELECT DISTINCT memory FROM band WHERE hash IN ({marks}) LIMIT 200", tuple(bands))
+        return [row[0] for row in rows]
+
+    def thread_neighbours(self, thread: int, low: int, high: int) -> list[int]:
+        """Return current revisions of a thread whose positions lie from ``low`` to ``high``."""
+        rows = self.db.execute(
+            "SELECT seq FROM memory WHERE thread = ? AND position BETWEEN ? AND ? AND valid_to = 0",
+            (thread, low, high),
+        )
+        return [row[0] for row in rows]
+
+    # --- passages ----------------------------------------------------------------------------------------------------
+
+    def passages(self, ids: Iterable[int]) -> dict[int, PassageRow]:
+        """Return where passages stand, by id."""
+        wanted = [int(id) for id in ids]
+        found: dict[int, PassageRow] = {}
+        for start in range(0, len(wanted), _BATCH):
+            part = wanted[start : start + _BATCH]
+            marks = ", ".join("?" * len(part))
+            for row in self.db.execute(f"SELECT id, memory, start, stop FROM passage WHERE id IN ({marks})", part):
+                found[row[0]] = PassageRow(*row)
+        return found
+
+    def passages_of(self, memory: int) -> list[tuple[int, int, int, float | None, bytes | None, int]]:
+        """Return ``(id, start, stop, scale, codes, given)`` of a revision's passages, in order."""
+        found: list[tuple[int, int, int, float | None, bytes | None, int]] = self.db.execute(
+            "SELECT id, start, stop, scale, codes, given FROM passage WHERE memory = ? ORDER BY id", (memory,)
+        ).fetchall()
+        return found
+
+    def passage_columns(self, after: int, condition: Filter) -> Iterator[tuple[Any, ...]]:
+        """Yield the columns of passages behind ``after``, by id; ``lamina.search.columns`` names them."""
+        test = condition.sql()
+        yield from self.db.execute(
+            "SELECT p.id, p.memory, m.scope, m.type, m.thread, m.position, m.created_at, p.tokens, p.scale, p.codes "
+            f"FROM passage p JOIN memory m ON m.seq = p.memory WHERE p.id > ? AND {test.text} ORDER BY p.id",
+            (after, *test.bindings),
+        )
+
+    def passage_ids(self, condition: Filter) -> list[int]:
+        """Return the passages of every revision that fits."""
+        test = condition.sql()
+        rows = self.db.execute(
+            f"SELECT p.id FROM memory m JOIN passage p ON p.memory = m.seq WHERE {test.text}", test.bindings
+        )
+        return [row[0] for row in rows]
+
+    def endings(self, after: int) -> list[int]:
+        """Return revisions that ended behind ``after``; 0 among them means "load everything anew"."""
+        return [row[0] for row in self.db.execute("SELECT memory FROM ending WHERE seq > ?", (after,))]
+
+    def waiting(self, after: int, limit: int) -> list[tuple[int, int, int, int]]:
+        """Return ``(passage, memory, start, stop)`` of passages that wait for a vector, behind ``after``."""
+        found: list[tuple[int, int, int, int]] = self.db.execute(
+            "SELECT id, memory, start, stop FROM passage WHERE codes IS NULL AND given = 0 AND id > ? "
+            "ORDER BY id LIMIT ?",
+            (after, limit),
+        ).fetchall()
+        return found
+
+    def count_waiting(self) -> int:
+        """Return how many passages wait for a vector."""
+        return int(self._one("SELECT count(*) FROM passage WHERE codes IS NULL AND given = 0") or 0)
+
+    # --- text --------------------------------------------------------------------------------------------------------
+
+    def match(
+        self, terms: Sequence[str], condition: Filter, *, limit: int, head_weight: float, past: bool = False
+    ) -> list[tuple[int, float]]:
+        """Return ``(passage, BM25 score)`` of the passages that hold any of the terms, best first.
+
+        Args:
+            terms: Index terms, as the tokeniser makes them.
+            condition: Scope and type are applied inside the index; anything else by joining the rows.
+            limit: At most so many.
+            head_weight: What an occurrence in title or description counts, one in the body being 1.
+            past: Search past revisions instead of current ones.
+        """
+        if not terms:
+            return []
+        table = "text_past" if past else "text_now"
+        any_of = " OR ".join(f'"{term}"' for term in terms)
+        query = f"{{head body}} : ({any_of})"
+        for prefix, ids in (("s", condition.scopes), ("t", condition.types)):
+            if ids is not None:
+                marks = " OR ".join(f'"{mark(prefix, number)}"' for number in ids)
+                query = f"({query}) AND mark : ({marks})" if ids else ""
+        if not query:
+            return []
+        found: list[tuple[int, float]]
+        rank = f"bm25({table}, {head_weight!r}, 1.0, 0.0)"
+        if condition.plain and condition.as_of is None and not past:
+            sql = f"SELECT rowid, -{rank} AS score FROM {table} WHERE {table} MATCH ? ORDER BY score DESC LIMIT ?"
+            found = self.db.execute(sql, (query, limit)).fetchall()
+            return found
+        test = condition.sql()
+        sql = (
+            f"SELECT {table}.rowid, -{rank} AS score FROM {table} JOIN passage p ON p.id = {table}.rowid "
+            f"JOIN memory m ON m.seq = p.memory WHERE {table} MATCH ? AND {test.text} ORDER BY score DESC LIMIT ?"
+        )
+        found = self.db.execute(sql, (query, *test.bindings, limit)).fetchall()
+        return found
+
+    def document_frequency(self, term: str) -> int:
+        """Return how many current passages hold a term."""
+        return int(self._one("SELECT doc FROM term_now WHERE term = ?", term) or 0)
+
+    def text_statistics(self) -> TextStatistics:
+        """Return how many passages are indexed and how many tokens they have (marks included).
+
+        FTS5 keeps both in its "averages" record, as a list of varints (sqlite.org/fts5.html, section 9).
+        """
+        block = self._one("SELECT block FROM text_now_data WHERE id = 1")
+        numbers = list(_varints(block or b""))
+        return TextStatistics(numbers[0], sum(numbers[1:])) if numbers else TextStatistics(0, 0)
+
+    # --- helpers -----------------------------------------------------------------------------------------------------
+
+    def _one(self, sql: str, *bindings: Any) -> Any:
+        for row in self.db.execute(sql, bindings):
+            return row[0]
+        return None
+
+    def _record(self, row: Sequence[Any]) -> Record:
+        (seq, id, revision, valid_from, valid_to, ended, scope, kind, codec, body, hash, created_at, importance) = row[
+            :13
+        ]
+        (thread, position, source, valid_until, superseded_by, title, description, tags, metadata, path) = row[13:23]
+        record = Record(
+            seq=seq,
+            id=id,
+            revision=revision,
+            valid_from=valid_from,
+            valid_to=valid_to,
+            ended=ACTIONS[ended - 1] if ended else None,
+            scope=self.name(scope) or "",
+            type=_type_name(kind, id),
+            text=self._codec.decode(codec, body, f"memory {id}"),
+            created_at=created_at,
+            importance=importance,
+            thread=self.name(thread),
+            position=position,
+            source=self.name(source),
+            valid_until=valid_until,
+            superseded_by=superseded_by,
+            title=title,
+            description=description,
+            tags=tuple(tags.split(SEPARATOR)) if tags else (),
+            metadata=_metadata(metadata, id),
+            path=path,
+            uses=row[23],
+            helped=row[24],
+            hurt=row[25],
+            used_at=row[26],
+        )
+        if record.fingerprint() != hash:
+            raise damaged(f"memory {id}", "its fingerprint differs")
+        return record
+
+
+def mark(prefix: str, number: int) -> str:
+    """Return the token that says which scope or type a passage has; no tokeniser of ours can make it."""
+    return f"§{prefix}{number}"
+
+
+def _type_name(number: int, id: str) -> str:
+    if not 0 <= number < len(MEMORY_TYPES):
+        raise damaged(f"memory {id}", f"{number} is no type")
+    return MEMORY_TYPES[number]
+
+
+def _metadata(text: str | None, id: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:
+        raise damaged(f"memory {id}", "its metadata is no JSON") from None
+    return found if isinstance(found, dict) else {}
+
+
+def _varints(block: bytes) -> Iterator[int]:
+    """Yield SQLite's variable-length integers: seven bits a byte, high ones first, the ninth byte whole."""
+    value = count = 0
+    for byte in block:
+        count += 1
+        if count == 9:
+            yield value << 8 | byte
+            value = count = 0
+        elif byte & 0x80:
+            value = value << 7 | byte & 0x7F
+        else:
+            yield value << 7 | byte
+            value = count = 0

@@ -1,0 +1,359 @@
+"""Changing the catalog: every method belongs to the one transaction that its writer was made for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import apsw
+
+from lamina.storage.codecs import PLAIN, BodyCodec, train_dictionary
+from lamina.storage.migrations import recreate_text
+from lamina.storage.names import NameKind, Names
+from lamina.storage.reader import SEPARATOR, Reader, mark
+from lamina.storage.records import ACTIONS, TYPE_IDS, Action, NewPassage, Record, now_micros
+
+__all__ = ["Draft", "Indexed", "Writer"]
+
+
+_SAMPLES = 2_000
+_STRETCH = 16
+"""Bytes in a row that a dictionary must not share with a purged text."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """A revision that is to become current."""
+
+    record: Record
+    passages: list[NewPassage]
+    head: str = ""
+    """Index tokens of title and description; every passage carries them."""
+    bands: Sequence[int] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """The tokens of one passage, as they were indexed."""
+
+    head: str
+    body: str
+
+
+class Writer(Reader):
+    """One atomic change of the catalog; it can read what it has written."""
+
+    def __init__(self, db: apsw.Connection, names: Names, codec: BodyCodec) -> None:
+        super().__init__(db, names, codec)
+        self._undo: list[Callable[[], None]] = []
+
+    def on_undo(self, action: Callable[[], None]) -> None:
+        """Do something if this change is not committed."""
+        self._undo.append(action)
+
+    def undone(self) -> None:
+        """Called by the catalog when the change was not committed."""
+        for action in self._undo:
+            action()
+
+    def name_number(self, kind: NameKind, value: str | None) -> int | None:
+        """Return the number of a string, making it where it is new."""
+        if value is None:
+            return None
+        number = self.name_id(kind, value)
+        if number is None:
+            number = int(self._one("INSERT INTO name (kind, value) VALUES (?, ?) RETURNING id", int(kind), value))
+            self._ids[kind, value] = number
+            self.new_names[number] = value
+        return number
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Record a fact about the store."""
+        self.db.execute(
+            "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (key, value),
+        )
+
+    def insert(self, drafts: Iterable[Draft]) -> None:
+        """Make revisions current, with their passages and tokens; sets each record's ``seq``.
+
+        A memory of the same id must not have a current revision; a violated index raises and undoes the change.
+        """
+        seq = int(self._one("SELECT seq FROM sqlite_sequence WHERE name = 'memory'") or 0)
+        passage_id = self.position().passage
+        dictionary = self.newest_dictionary()
+        memories, passages, texts, tags, bands = [], [], [], [], []
+        for draft in drafts:
+            record = draft.record
+            seq += 1
+            record.seq = seq
+            scope = self.name_number(NameKind.SCOPE, record.scope)
+            kind = TYPE_IDS[record.type]
+            codec, body = self._codec.encode(record.text, dictionary)
+            memories.append(
+                (
+                    seq,
+                    record.id,
+                    record.revision,
+                    record.valid_from,
+                    scope,
+                    kind,
+                    codec,
+                    body,
+                    record.fingerprint(),
+                    record.created_at,
+                    record.importance,
+                    self.name_number(NameKind.THREAD, record.thread),
+                    record.position,
+                    self.name_number(NameKind.SOURCE, record.source),
+                    record.valid_until,
+                    record.superseded_by,
+                    record.title,
+                    record.description,
+                    SEPARATOR.join(record.tags) or None,
+                    record.metadata_json(),
+                    record.path,
+                    record.uses,
+                    record.helped,
+                    record.hurt,
+                    record.used_at,
+                )
+            )
+            tags += [(self.name_number(NameKind.TAG, tag), seq) for tag in record.tags]
+            bands += [(band, seq) for band in draft.bands]
+            marks = f"{mark('s', scope or 0)} {mark('t', kind)}"
+            for passage in draft.passages:
+                passage_id += 1
+                passages.append(
+                    (
+                        passage_id,
+                        seq,
+                        passage.start,
+                        passage.stop,
+                        _count(draft.head) + _count(passage.tokens) + 2,
+                        int(passage.given),
+                        passage.scale,
+                        passage.codes,
+                    )
+                )
+                texts.append((passage_id, draft.head, passage.tokens, marks))
+        execute = self.db.executemany
+        execute(
+            "INSERT INTO memory (seq, id, revision, valid_from, scope, type, codec, body, hash, created_at, "
+            "importance, thread, position, source, valid_until, superseded_by, title, description, tags, metadata, path, uses, "
+            "helped, hurt, used_at) VALUES (" + ", ".join("?" * 25) + ")",
+            memories,
+        )
+        execute(
+            "INSERT INTO passage (id, memory, start, stop, tokens, given, scale, codes) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            passages,
+        )
+        execute("INSERT INTO text_now (rowid, head, body, mark) VALUES (?, ?, ?, ?)", texts)
+        if tags:
+            execute("INSERT INTO memory_tag (tag, memory) VALUES (?, ?)", sorted(set(tags)))
+        if bands:
+            execute("INSERT INTO band (hash, memory) VALUES (?, ?)", sorted(set(bands)))
+
+    def end(self, record: Record, action: Action, at: int, indexed: Callable[[int, int], Indexed]) -> None:
+        """Close a current revision: it becomes history, and its tokens move to the index of the past.
+
+        Args:
+            record: The current revision.
+            action: What ends it.
+            at: When, in microseconds.
+            indexed: Returns the tokens of a stretch ``(start, stop)`` of the record's text, as they were indexed.
+        """
+        self.db.execute(
+            "UPDATE memory SET valid_to = ?, ended = ? WHERE seq = ?",
+            (max(at, 1), ACTIONS.index(action) + 1, record.seq),
+        )
+        scope = self.name_number(NameKind.SCOPE, record.scope)
+        marks = f"{mark('s', scope or 0)} {mark('t', TYPE_IDS[record.type])}"
+        for id, start, stop, *_ in self.passages_of(record.seq):
+            tokens = indexed(start, stop)
+            self.db.execute("DELETE FROM text_now WHERE rowid = ?", (id,))
+            self.db.execute(
+                "INSERT INTO text_past (rowid, head, body, mark) VALUES (?, ?, ?, ?)",
+                (id, tokens.head, tokens.body, marks),
+            )
+        self.db.execute("INSERT INTO ending (memory) VALUES (?)", (record.seq,))
+
+    def remove_bands(self, memory: int, bands: Sequence[int]) -> None:
+        """Forget a revision's near-duplicate bands."""
+        self.db.executemany("DELETE FROM band WHERE hash = ? AND memory = ?", [(band, memory) for band in bands])
+
+    def purge(self, seqs: Sequence[int]) -> dict[str, int]:
+        """Scrub revisions from every table and index; call :meth:`scrub_text` once afterwards.
+
+        Returns:
+            How many entries went from ``row``, ``text``, ``vector`` and ``history``.
+        """
+        removed = {"row": 0, "text": 0, "vector": 0, "history": 0}
+        names: set[int] = set()
+        for seq in seqs:
+            row = self.db.execute("SELECT valid_to, thread, source FROM memory WHERE seq = ?", (seq,)).fetchall()
+            if not row:
+                continue
+            valid_to, thread, source = row[0]
+            names.update(number for number in (thread, source) if number)
+            names.update(tag for (tag,) in self.db.execute("SELECT tag FROM memory_tag WHERE memory = ?", (seq,)))
+            table = "text_past" if valid_to else "text_now"
+            for id, _start, _stop, _scale, codes, _given in self.passages_of(seq):
+                self.db.execute(f"DELETE FROM {table} WHERE rowid = ?", (id,))
+                removed["text"] += 1
+                removed["vector"] += codes is not None
+            self.db.execute("DELETE FROM passage WHERE memory = ?", (seq,))
+            self.db.execute("DELETE FROM memory_tag WHERE memory = ?", (seq,))
+            self.db.execute("DELETE FROM memory WHERE seq = ?", (seq,))
+            self.db.execute("INSERT INTO ending (memory) VALUES (?)", (seq,))
+            removed["history" if valid_to else "row"] += 1
+        for number in names:
+            self._drop_unused_name(number)
+        return removed
+
+    def scrub_text(self) -> None:
+        """Rewrite the text indexes without what was deleted; until then deleted tokens stay in their segments."""
+        for table in ("text_now", "text_past"):
+            self.db.execute(f"INSERT INTO {table} ({table}) VALUES ('optimize')")
+
+    def set_vectors(self, vectors: Iterable[tuple[int, float, bytes]]) -> None:
+        """Give passages their vectors: ``(passage, scale, codes)``."""
+        self.db.executemany("UPDATE passage SET scale = ?2, codes = ?3 WHERE id = ?1", vectors)
+
+    def clear_vectors(self) -> int:
+        """Forget every vector that an embedder can make again; return how many."""
+        self.db.execute("UPDATE passage SET scale = NULL, codes = NULL WHERE given = 0 AND codes IS NOT NULL")
+        return int(self.db.changes())
+
+    def announce_all(self) -> None:
+        """Tell other processes to load all passages anew."""
+        self.db.execute("DELETE FROM ending WHERE seq < (SELECT max(seq) FROM ending)")
+        self.db.execute("INSERT INTO ending (memory) VALUES (0)")
+
+    def note_uses(self, uses: Iterable[tuple[int, int, int]]) -> None:
+        """Add to use counts: ``(seq, uses, last use)``."""
+        self.db.executemany(
+            "UPDATE memory SET uses = uses + ?2, used_at = max(used_at, ?3) WHERE seq = ?1 AND valid_to = 0", uses
+        )
+
+    def note_outcome(self, seq: int, *, helped: int = 0, hurt: int = 0, at: int) -> None:
+        """Add an outcome to a current revision; statistics make no history."""
+        self.db.execute(
+            "UPDATE memory SET uses = uses + 1, helped = helped + ?, hurt = hurt + ?, used_at = max(used_at, ?) "
+            "WHERE seq = ?",
+            (helped, hurt, at, seq),
+        )
+
+    def train_dictionary(self, samples: int = _SAMPLES) -> int:
+        """Train a compression dictionary on a spread of current texts; bodies that come from now on use it.
+
+        Returns:
+            Its number, or 0 where the texts are too few or too alike to train one.
+        """
+        seqs = [row[0] for row in self.db.execute("SELECT seq FROM memory WHERE valid_to = 0 ORDER BY seq")]
+        chosen = seqs[:: max(1, len(seqs) // samples)][:samples]
+        data = train_dictionary([record.text[:10_000] for record in self.records(chosen).values()])
+        if data is None:
+            return 0
+        number = max(self.newest_dictionary(), PLAIN) + 1
+        self.db.execute("INSERT INTO dictionary (id, data, created_at) VALUES (?, ?, ?)", (number, data, now_micros()))
+        self._codec.learn(number, data)
+        self.on_undo(lambda: self._codec.forget(number))
+        return number
+
+    def recode(self, dictionary: int, *, only: int | None = None) -> int:
+        """Store bodies again with a dictionary, or without one for 0; return how many changed.
+
+        Args:
+            dictionary: The one to use.
+            only: Bodies of this codec alone, whatever their new size; otherwise what gets smaller.
+        """
+        changed = 0
+        seqs = [row[0] for row in self.db.execute("SELECT seq FROM memory WHERE ?1 IS NULL OR codec = ?1", (only,))]
+        for seq in seqs:
+            row = self.db.execute("SELECT id, codec, body FROM memory WHERE seq = ?", (seq,)).fetchall()[0]
+            if only is None and row[1] == dictionary:
+                continue
+            text = self._codec.decode(row[1], row[2], f"memory {row[0]}")
+            codec, body = self._codec.encode(text, dictionary)
+            if only is not None or len(body) < len(row[2]):
+                self.db.execute("UPDATE memory SET codec = ?, body = ? WHERE seq = ?", (codec, body, seq))
+                changed += 1
+        return changed
+
+    def retire_dictionaries(self, texts: Sequence[str]) -> None:
+        """Replace every dictionary that holds a stretch of purged texts; bodies that used it are stored again."""
+        stretches = {
+            raw[at : at + _STRETCH]
+            for raw in (text.encode("utf-8") for text in texts)
+            for at in range(max(len(raw) - _STRETCH, 0) + 1)
+            if len(raw) >= _STRETCH
+        }
+        for number, data in self.db.execute("SELECT id, data FROM dictionary").fetchall():
+            if any(data[at : at + _STRETCH] in stretches for at in range(len(data) - _STRETCH + 1)):
+                newer = self.train_dictionary()
+                self.recode(newer, only=number)
+                self.db.execute("DELETE FROM dictionary WHERE id = ?", (number,))
+
+    def prune_endings(self) -> None:
+        """Shorten the log of endings; a process that is far behind loads everything anew."""
+        if int(self._one("SELECT count(*) FROM ending") or 0) > 1:
+            self.announce_all()
+
+    def drop_orphans(self) -> None:
+        """Remove passages and tags of revisions that are not there."""
+        self.db.execute("DELETE FROM passage WHERE NOT EXISTS (SELECT 1 FROM memory m WHERE m.seq = passage.memory)")
+        self.db.execute(
+            "DELETE FROM memory_tag WHERE NOT EXISTS (SELECT 1 FROM memory m WHERE m.seq = memory_tag.memory)"
+        )
+
+    def drop_vectors_of_other_lengths(self, lengths: Sequence[int]) -> None:
+        """Let passages wait whose stored vector fits no precision of the store's dimensions."""
+        marks = ", ".join("?" * len(lengths))
+        self.db.execute(
+            f"UPDATE passage SET scale = NULL, codes = NULL WHERE codes IS NOT NULL AND length(codes) NOT IN ({marks})",
+            tuple(lengths),
+        )
+
+    def insert_passages(self, memory: int, spans: Sequence[tuple[int, int, Indexed]]) -> None:
+        """Give a revision passages that wait for a vector; their tokens come with :meth:`rebuild_text`."""
+        self.db.executemany(
+            "INSERT INTO passage (memory, start, stop, tokens) VALUES (?, ?, ?, ?)",
+            [(memory, start, stop, _count(entry.head) + _count(entry.body) + 2) for start, stop, entry in spans],
+        )
+
+    def rebuild_bands(self, entries: Iterable[tuple[int, Sequence[int]]]) -> None:
+        """Fill the table of near-duplicate bands anew from ``(revision, bands)``."""
+        self.db.execute("DELETE FROM band")
+        self.db.executemany(
+            "INSERT INTO band (hash, memory) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            ((band, memory) for memory, bands in entries for band in bands),
+        )
+
+    def rebuild_text(self, entries: Iterable[tuple[int, bool, str, str, str, str]]) -> int:
+        """Fill both text indexes anew from ``(passage, past, head, body, scope, type)``; return how many entries."""
+        recreate_text(self.db)
+        done = 0
+        for id, past, head, body, scope, kind in entries:
+            marks = f"{mark('s', self.name_number(NameKind.SCOPE, scope) or 0)} {mark('t', TYPE_IDS[kind])}"
+            table = "text_past" if past else "text_now"
+            self.db.execute(
+                f"INSERT INTO {table} (rowid, head, body, mark) VALUES (?, ?, ?, ?)", (id, head, body, marks)
+            )
+            done += 1
+        return done
+
+    def _drop_unused_name(self, number: int) -> None:
+        for sql in (
+            "SELECT 1 FROM memory WHERE thread = ? LIMIT 1",
+            "SELECT 1 FROM memory_tag WHERE tag = ? LIMIT 1",
+            "SELECT 1 FROM memory WHERE source = ? OR scope = ?1 LIMIT 1",
+        ):
+            if self._one(sql, number) is not None:
+                return
+        self.db.execute("DELETE FROM name WHERE id = ?", (number,))
+
+
+def _count(tokens: str) -> int:
+    return tokens.count(" ") + 1 if tokens else 0

@@ -1,0 +1,233 @@
+"""The values that cross Lamina's public face: frozen, slotted, and free of behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+__all__ = [
+    "CURATED_TYPES",
+    "MEMORY_TYPES",
+    "Change",
+    "Deletion",
+    "Explanation",
+    "Hit",
+    "Hits",
+    "Memory",
+    "MissingReport",
+    "Mode",
+    "Outcome",
+    "Problem",
+    "RepairReport",
+    "TermMatch",
+    "VerifyReport",
+]
+
+CURATED_TYPES = ("user", "feedback", "project", "reference")
+"""Types of curated knowledge; in a file scope each such memory is a markdown file."""
+
+MEMORY_TYPES = (*CURATED_TYPES, "record")
+"""All types; ``record`` is an event, a turn, a raw fact."""
+
+Mode = Literal["hybrid", "text", "vector"]
+Outcome = Literal["helped", "hurt", "used"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """One thing known."""
+
+    id: str
+    """Unique in the store, at least 8 characters."""
+    text: str
+    """The text as it was given, character for character."""
+    title: str | None = None
+    description: str | None = None
+    """One line that says what the memory is about."""
+    type: str = "record"
+    """One of :data:`MEMORY_TYPES`."""
+    scope: str = "private"
+    tags: tuple[str, ...] = ()
+    importance: float = 0.5
+    """0..1; weighs a little in ranking."""
+    source: str | None = None
+    """Where it came from: a URL, a file, a tool."""
+    thread: str | None = None
+    """The conversation or document it belongs to."""
+    position: int | None = None
+    """Its place in the thread; neighbours lend each other evidence in recall."""
+    created_at: datetime
+    updated_at: datetime
+    valid_until: datetime | None = None
+    """From then on it is no longer recalled (``as_of`` before then still finds it)."""
+    superseded_by: str | None = None
+    """Id of the memory that replaced it."""
+    path: str | None = None
+    """Its file relative to the store, or None where it is a row."""
+    uses: int = 0
+    """How often it was recalled or reported as used."""
+    helped: int = 0
+    hurt: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    similar: tuple[str, ...] = ()
+    """Ids of near-duplicates that were there when it was written; filled by ``add`` alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TermMatch:
+    """One query term that a hit's text holds."""
+
+    term: str
+    """The indexed form of the word."""
+    count: int
+    """Occurrences in the matching passage."""
+    documents: int
+    """Passages of the store that hold the term."""
+    score: float
+    """Its share of the BM25 score."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a hit got its score."""
+
+    terms: tuple[TermMatch, ...]
+    signals: Mapping[str, float]
+    """Each signal's value before weighting, such as ``text``, ``vector``, ``neighbours``, ``thread``, ``recency``."""
+    weights: Mapping[str, float]
+    """What each signal was multiplied with; the score is the sum of the products."""
+    passage: str
+    """The passage that matched best."""
+    notes: tuple[str, ...] = ()
+    """What was off or estimated, such as a vector part that is waiting for ``lamina reindex``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One answer of ``recall``."""
+
+    memory: Memory
+    score: float
+    """Comparable within one answer only; higher is better."""
+    why: str
+    """One line for people: the words and signals that spoke for it."""
+    explanation: Explanation | None = None
+    """With ``explain=True``."""
+
+
+class Hits(list[Hit]):
+    """What ``recall`` returns: a list of :class:`Hit`, best first, with what a reader should know about it.
+
+    Attributes:
+        notices: What was off, such as a vector part that waits for ``lamina reindex``.
+        left_out: ``(id, reason)`` of what ranked high enough and was not returned: near-duplicates of a hit, and
+            what a token budget had no room for.
+        tokens: Estimated tokens of :meth:`text`.
+    """
+
+    def __init__(
+        self,
+        hits: Iterable[Hit] = (),
+        *,
+        notices: tuple[str, ...] = (),
+        left_out: tuple[tuple[str, str], ...] = (),
+        tokens: int = 0,
+    ) -> None:
+        super().__init__(hits)
+        self.notices = notices
+        self.left_out = left_out
+        self.tokens = tokens
+
+    def text(self) -> str:
+        """Return the hits as one text for a model's context, each cited by its id."""
+        return "\n".join(f"[{hit.memory.id}] {hit.memory.text}" for hit in self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingReport:
+    """Why ``recall`` did not return a memory."""
+
+    id: str
+    reasons: tuple[str, ...]
+    """The most decisive first; empty if it was returned."""
+    rank: int | None = None
+    """Its rank (from 1) where it was ranked at all."""
+    score: float | None = None
+    cutoff: float | None = None
+    """The score of the last memory that was returned."""
+    explanation: Explanation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One entry of a memory's history."""
+
+    id: str
+    action: Literal["add", "update", "delete", "supersede", "purge"]
+    at: datetime
+    fields: tuple[str, ...] = ()
+    """The names of what changed."""
+    before: Memory | None = None
+    """The memory as it was before; None for an ``add``."""
+    after: Memory | None = None
+    """The memory as it was after; None for a ``delete``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """What ``delete`` removed, place by place."""
+
+    id: str
+    purged: bool
+    removed: Mapping[str, int]
+    """Entries removed by place: ``row``, ``text``, ``vector``, ``history``, ``file``, ``cache``."""
+    kept: tuple[str, ...] = ()
+    """Places that still hold it, such as ``history`` after a plain delete, with what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that ``verify`` found."""
+
+    code: str
+    """Stable, such as ``page-damaged``, ``text-damaged``, ``index-behind``."""
+    where: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """The outcome of ``store.verify``."""
+
+    level: str
+    problems: tuple[Problem, ...]
+    checked: Mapping[str, int]
+    """How many things of each kind were looked at."""
+
+    @property
+    def ok(self) -> bool:
+        """True when nothing is wrong."""
+        return not self.problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairReport:
+    """The outcome of ``store.repair``."""
+
+    rebuilt: tuple[str, ...]
+    """What was made anew from the catalog."""
+    recovered: Mapping[str, int]
+    """Rows kept, by table, where the catalog itself had to be salvaged."""
+    lost: Sequence[Problem] = ()
+    """What could not be kept, named."""
+    kept_aside: str | None = None
+    """Where the damaged file is kept."""
+
+
+for _name in __all__:
+    _value = globals()[_name]
+    if isinstance(_value, type):
+        _value.__module__ = "lamina"

@@ -1,0 +1,110 @@
+"""The snippets of README and guides run as they are printed, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+FENCE = re.compile(
+    r"^(?P<skip><!-- not run: [^\n]+ -->\n)?```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+LINK = re.compile(r"\]\((?P<target>[^)#]+)(?:#[^)]*)?\)")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "examples/README.md")
+SCRIPTED = ("README.md", "docs/recall.md", "docs/errors.md")
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """One fenced block of a page."""
+
+    language: str
+    code: str
+
+
+def _snippets(page: Path) -> list[Snippet]:
+    text = page.read_text(encoding="utf-8")
+    return [Snippet(match["language"], match["code"]) for match in FENCE.finditer(text) if match["skip"] is None]
+
+
+@pytest.fixture
+def shell(tmp_path: Path, repository: Path, clean_environment: Path) -> dict[str, str]:
+    """Return an environment in which `lamina` is the program under test and stores go to a temporary folder."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "lamina"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m lamina.cli "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    source = str(repository / "src")
+    return {
+        **os.environ,
+        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": source,
+        "HOME": str(clean_environment),
+    }
+
+
+def test_shell_snippets_run(tmp_path: Path, repository: Path, shell: dict[str, str]) -> None:
+    """Every shell block of the README succeeds, in order, in an empty folder."""
+    blocks = [snippet.code for snippet in _snippets(repository / "README.md") if snippet.language == "sh"]
+    work = tmp_path / "work"
+    work.mkdir()
+
+    assert blocks
+    for block in blocks:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block], cwd=work, env=shell, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+    assert (work / "my-memory" / ".lamina").is_dir()
+
+
+def test_shell_snippets_answer(tmp_path: Path, repository: Path, shell: dict[str, str]) -> None:
+    """The README's own question finds the README's own memory first."""
+    block = next(snippet.code for snippet in _snippets(repository / "README.md") if snippet.language == "sh")
+    question = 'lamina recall "which port is staging on?"'
+
+    assert question in block
+    script = block[: block.index(question)] + question + " --limit 1\n"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=shell, capture_output=True, text=True, check=True
+    )
+    assert "5433" in done.stdout
+
+
+@pytest.mark.parametrize("page", SCRIPTED)
+def test_python_snippets_run(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
+    """Every Python block of a page runs, in order, in an empty folder."""
+    blocks = [snippet.code for snippet in _snippets(repository / page) if snippet.language == "python"]
+    monkeypatch.chdir(tmp_path)
+
+    assert blocks
+    for number, block in enumerate(blocks):
+        exec(compile(block, f"{page}, Python block {number + 1}", "exec"), {"__name__": "page"})
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(repository: Path, page: str) -> None:
+    """A relative link of a page at the root names a file of the project."""
+    path = repository / page
+    targets = [match["target"] for match in LINK.finditer(path.read_text(encoding="utf-8"))]
+    missing = [target for target in targets if "://" not in target and not (path.parent / target).resolve().exists()]
+
+    assert missing == []
+
+
+def test_links_of_the_documentation_lead_somewhere(repository: Path) -> None:
+    """A relative link below docs/ names a file of the project."""
+    missing = []
+    for path in (repository / "docs").rglob("*.md"):
+        for match in LINK.finditer(path.read_text(encoding="utf-8")):
+            target = match["target"]
+            if "://" not in target and not (path.parent / target).resolve().exists():
+                missing.append((path.name, target))
+
+    assert missing == []

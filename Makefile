@@ -1,6 +1,6 @@
 # Lamina. Every target works on a machine that has git, make and Python 3.11 or newer with venv, and works again.
 #
-#   make demo    a store, twenty questions, real answers
+#   make demo    a store, a dozen questions, real answers
 #   make test    everything that must be green
 #   make help    the rest
 #
@@ -23,7 +23,7 @@ demo: $(VENV)/.run ## try Lamina on memories about itself (FILE=notes.txt: on yo
 	@$(BIN)/lamina tour $(FILE)
 
 test: lint ## check style, types, floors and behaviour; at most 10 minutes on two cores
-	@echo "lamina: tests (random order; the seed is printed, repeat it with -p randomly_seed=N)"
+	@echo "lamina: tests (random order; the seed is printed, repeat it with --randomly-seed=N)"
 	@$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev
@@ -40,11 +40,12 @@ soak: $(VENV)/.dev ## the long crash, fault, kill and model runs; at most 40 min
 	@echo "lamina: soak (kills, crashes, faults; this takes a while)"
 	@LAMINA_TEST_PROFILE=soak $(BIN)/python -m pytest -m soak --timeout=1800
 
-bench: $(VENV)/.run ## measure start, add and, with DATA=locomo.json, recall
+bench: $(VENV)/.run ## measure start, add, recall and, with DATA=locomo.json, what is found
 	@$(BIN)/lamina bench start
 	@$(BIN)/lamina bench add
+	@$(BIN)/lamina bench recall
 	@if [ -n "$(DATA)" ]; then $(BIN)/lamina bench locomo --data "$(DATA)"; \
-	 else echo "lamina: recall is measured with: make bench DATA=path/to/locomo.json"; fi
+	 else echo "lamina: what is found is measured with: make bench DATA=path/to/locomo.json"; fi
 
 docs: $(VENV)/.dev ## write the generated pages and the README's picture anew
 	@$(BIN)/python scripts/docs.py

@@ -14,7 +14,7 @@ from lamina.config import CATALOG_NAME, ENGINE_FOLDER, Durability, Profile, Sett
 from lamina.errors import InvalidInputError, LaminaError, LockedError, NotFoundError, StorageError
 from lamina.memories import Memories
 from lamina.memories.context import Context
-from lamina.storage.catalog import SqliteCatalog
+from lamina.storage.catalog import SqliteCatalog, check_repaired
 from lamina.types import RepairReport, VerifyReport
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class Store:
         engine = folder / ENGINE_FOLDER
         fresh = not (engine / CATALOG_NAME).exists()
         if fresh:
+            check_repaired(engine)
             if read_only or not create:
                 raise NotFoundError(
                     f"There is no store in {folder}.",
@@ -272,9 +273,11 @@ class _Cache:
         """Scrub texts from the cache, also from one that another embedder filled; return how many were there."""
         if self._cache is not None:
             return int(self._cache.forget(texts))
-        for ending in ("", "-wal", "-shm", "-journal"):  # a cache of another embedder: derived, so it may go whole
-            fs.remove_file(self._path.with_name(self._path.name + ending), missing_ok=True)
-        return 0
+        if not self._path.exists():
+            return 0
+        from lamina.embed import forget_cached
+
+        return forget_cached(self._path, texts)
 
     def close(self) -> None:
         if self._cache is not None:

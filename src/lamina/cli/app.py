@@ -52,6 +52,10 @@ _EPILOG: Final = (
 )
 
 
+class _ReaderGoneError(Exception):
+    """Standard output has no reader any more."""
+
+
 class Root(Group):
     """The group that loads a command's module when the command is used, and none for ``--help``."""
 
@@ -92,6 +96,13 @@ class Root(Group):
 
         found = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
         return found or click.Command.shell_complete(self, ctx, incomplete)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; click would end the process itself where the reader of its output went away."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderGoneError from error
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Runs the program; in standalone mode, as a process does: every failure is shown and gives an exit code."""
@@ -140,7 +151,7 @@ def run(args: list[str], obj: Shell | None = None) -> int:
         sys.stdout.flush()
     except SystemExit as end:  # how click answers a shell that asks for completions
         return int(end.code) if isinstance(end.code, int) else ExitCode.OK
-    except BrokenPipeError:
+    except (BrokenPipeError, _ReaderGoneError):
         _silence_stdout()
         return ExitCode.BROKEN_PIPE
     except BaseException as error:  # noqa: BLE001 - the last place where an error can become a message

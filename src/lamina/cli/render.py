@@ -34,6 +34,8 @@ _STEPS: Final = (
 _SNIPPET_SCAN: Final = 100_000  # characters looked at for the best place to show
 _TELLING: Final = 0.01  # a word that counts less is not worth a line
 _CHUNK: Final = re.compile(r"\S+")
+_WORD: Final = re.compile(r"\w[^\s()\[\]{}<>,;:!?\"*`]{0,39}(?<=\w)|\w")
+_PROSE: Final = 100  # longer lines are hard to read
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:
@@ -101,10 +103,11 @@ def hit_lines(
 ) -> Iterator[str]:
     """One answer: its title, the part of the text that matches, why, and when and where it comes from."""
     memory = hit.memory
+    width = min(width, _PROSE)
     margin = "   "
     number = f"{rank}."
     if memory.title:
-        yield f"{paint.bold(number):<3} {paint.bold(one_line(memory.title, width - 4))}"
+        yield f"{paint.bold(number)}{' ' * (4 - len(number))}{paint.bold(one_line(memory.title, width - 4))}"
         lead = margin + " "
     else:
         lead = f"{paint.bold(number)}{' ' * (4 - len(number))}"
@@ -126,7 +129,7 @@ def snippet(text: str, width: int, rows: int, matches: Callable[[str], bool]) ->
         At most ``rows`` lines, and how many characters of the text they leave out.
     """
     shown = clean(text[:_SNIPPET_SCAN])
-    lines = wrap(shown, width)
+    lines = wrap(shown, width - 2)  # room for the marks of what is left out
     start = 0
     if len(lines) > rows:
         found = [{word.lower() for word in _CHUNK.findall(line) if matches(word)} for line in lines]
@@ -144,7 +147,7 @@ def snippet(text: str, width: int, rows: int, matches: Callable[[str], bool]) ->
 def _highlight(line: str, paint: Paint, matches: Callable[[str], bool]) -> str:
     if not paint.enabled:
         return line
-    return _CHUNK.sub(lambda found: paint.mark(found.group()) if matches(found.group()) else found.group(), line)
+    return _WORD.sub(lambda found: paint.mark(found.group()) if matches(found.group()) else found.group(), line)
 
 
 def _fact_lines(memory: Memory, paint: Paint, width: int, indent: int) -> Iterator[str]:

@@ -10,8 +10,8 @@ about this one vocabulary, which tests check against the file and against the ``
 - No piece mixes letters with anything else, a digit is always alone, and no character from U+2E80 on is part of a
   longer piece (but U+FFFD). So a text falls apart further, into parts short enough to remember.
 
-Two things are on purpose not what the tokenizer does: any white space counts as one space and is dropped at both ends,
-and text is in NFC first, so that layout and spelling of accents do not change a vector. ``<s>``, ``</s>`` and ``<unk>``
+Three things are on purpose not what the tokenizer does: text is in lower case and in NFC first, any white space counts
+as one space and is dropped at both ends: case and layout change no vector. ``<s>``, ``</s>`` and ``<unk>``
 are plain text. A run longer than 128 characters is cut.
 """
 
@@ -54,6 +54,7 @@ def slices(text: str) -> Iterator[str]:
 
 
 def _normal(text: str) -> str:
+    text = text.lower()
     if not text.isascii():
         from unicodedata import normalize
 
@@ -65,7 +66,7 @@ def parts(text: str) -> list[str]:
     """Return the parts of a text that the vocabulary's pieces never cross, each with its space if it has one.
 
     >>> parts("Hello,  world 42")
-    [' Hello', ',', ' world', ' 4', '2']
+    [' hello', ',', ' world', ' 4', '2']
     """
     normal = _normal(text)
     if not normal:
@@ -78,7 +79,7 @@ def words(text: str) -> Iterator[tuple[str, list[str]]]:
     """Yield each run of letters and each run of digits with its parts; what is neither is left out.
 
     >>> list(words("on 12 May?"))
-    [('on', [' on']), ('12', [' 1', '2']), ('May', [' May'])]
+    [('on', [' on']), ('12', [' 1', '2']), ('may', [' may'])]
     """
     normal = f" {_normal(text)}"
     part, word = (_ASCII_PART, _ASCII_WORD) if normal.isascii() else _patterns()

@@ -80,7 +80,7 @@ class WeightedQueryEmbedder(Embedder, Protocol):
 
         Args:
             text: The question.
-            weight: Called with each word as it is written (a run of letters, or a run of digits), returns a finite
+            weight: Called with each word in lower case (a run of letters, or a run of digits), returns a finite
                 number of at least 0, such as the word's inverse document frequency in the store. What is neither
                 letter nor digit has weight 0. Where every weight is 0 the vector is that of ``embed_query``.
 

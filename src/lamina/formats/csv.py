@@ -77,7 +77,7 @@ def read_csv(stream: BinaryIO, options: ReadOptions, on_problem: OnProblem) -> I
 class _Lines(Iterator[str]):
     """Decoded lines that remember the number of the last one.
 
-    Bytes that are not UTF-8 become lone surrogates, which the checks of a field refuse: so one bad cell costs its
+    Bytes that are not UTF-8 become lone surrogates, by which the row is known and refused: so one bad cell costs its
     row and not the rest of the file.
     """
 
@@ -110,6 +110,9 @@ def _check_header(header: list[str], options: ReadOptions, line: int) -> None:
 def _record(row: list[str], header: list[str], options: ReadOptions, number: int) -> Record:
     if len(row) != len(header):
         raise problem(options, number, f"the row has {len(row)} cells, the header has {len(header)}.")
+    for name, cell in zip(header, row, strict=True):
+        if not cell.isascii() and any("\udc80" <= char <= "\udcff" for char in cell):
+            raise problem(options, number, f"the cell {name!r} is not UTF-8.", "Save the file as UTF-8.")
     try:
         return Record(number, build_item(dict(zip(header, row, strict=True)), options, cells=True))
     except FieldError as error:

@@ -194,7 +194,7 @@ def _checks() -> Mapping[str, Callable[[Any], Any]]:
         "description": checks.check_description,
         "type": checks.check_type,
         "scope": checks.check_scope,
-        "tags": lambda value: checks.check_tags(split_tags(value) if isinstance(value, str) else value),
+        "tags": lambda value: checks.check_tags(_tags(value)),
         "importance": checks.check_importance,
         "source": lambda value: checks.check_name(value, "source"),
         "thread": lambda value: checks.check_name(value, "thread"),
@@ -216,6 +216,12 @@ def split_tags(text: str) -> tuple[str, ...]:
         if isinstance(value, list):
             return tuple(value)
     return tuple(part for part in (part.strip() for part in _TAG_SEPARATORS.split(text)) if part)
+
+
+def _tags(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        raise FieldError("tags is an object, not a list.", "Write a list, or text with semicolons between the tags.")
+    return split_tags(value) if isinstance(value, str) else value
 
 
 def _json(name: str, value: str) -> Any:

@@ -6,6 +6,7 @@ It needs nothing but the catalog. Nothing is thrown away: the damaged file is pu
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from lamina.errors import CorruptionError, LockedError, NotFoundError
 from lamina.memories.context import Context
 from lamina.memories.drafts import bands_of, indexed
 from lamina.search.passages import cut
-from lamina.storage.catalog import SqliteCatalog
+from lamina.storage.catalog import SALVAGE, SqliteCatalog
 from lamina.storage.connection import translate_sqlite
 from lamina.storage.records import Record
 from lamina.storage.writer import Writer
@@ -30,39 +31,71 @@ __all__ = ["rebuild", "repair_store"]
 _TABLES = ("meta", "name", "dictionary", "memory", "memory_tag", "passage", "ending")
 """What is kept of a damaged catalog; everything else is derived from it."""
 _WAIT = 10.0
+_PAGES_AT_ONCE = 2048
 _MOST_NAMED = 100
 
 
 def rebuild(context: Context) -> RepairReport:
     """Make passages, text indexes, near-duplicate bands and the waiting list anew from the memories."""
     size = context.settings.passage_chars
-    lost: list[Problem] = []
+    lost, damaged = _damaged(context)
+    aside = None
+    if damaged:
+        aside = _aside(context.catalog.path)
+        context.catalog.copy_to(aside, _PAGES_AT_ONCE, None)
     with context.catalog.write("repairing") as writer:
-        seqs = [row[0] for row in writer.db.execute("SELECT seq FROM memory ORDER BY seq")]
+        writer.drop_revisions(damaged)
         writer.drop_orphans()
         dim = context.recorded_dim
         if dim:
             writer.drop_vectors_of_other_lengths((dim, 2 * dim, (dim + 1) // 2, 0))
+        seqs = [row[0] for row in writer.db.execute("SELECT seq FROM memory ORDER BY seq")]
 
         def records() -> Iterator[Record]:
             for seq in seqs:
-                try:
-                    yield from writer.records([seq]).values()
-                except CorruptionError as error:
-                    if len(lost) < _MOST_NAMED:
-                        lost.append(Problem(code="text-damaged", where=f"revision {seq}", message=error.message))
+                yield from writer.records([seq]).values()
 
         for record in records():
-            if not writer.passages_of(record.seq):
+            if not _covered(writer, record):
+                writer.drop_passages(record.seq)
                 spans = cut(record.text, size)
                 give = indexed(record)
                 writer.insert_passages(record.seq, [(start, stop, give(start, stop)) for start, stop in spans])
-        lost.clear()
+        writer.rebuild_tags(records())
         writer.rebuild_text(_entries(writer, records()))
-        lost.clear()
         writer.rebuild_bands((record.seq, bands_of(record, size)) for record in records() if not record.valid_to)
         writer.announce_all()
-    return RepairReport(rebuilt=("passages", "text indexes", "near-duplicate bands"), recovered={}, lost=tuple(lost))
+    return RepairReport(
+        rebuilt=("passages", "tags", "text indexes", "near-duplicate bands"),
+        recovered={},
+        lost=tuple(lost),
+        kept_aside=str(aside) if aside else None,
+    )
+
+
+def _damaged(context: Context) -> tuple[list[Problem], list[int]]:
+    """Return the revisions that cannot be read, named as far as that is possible."""
+    lost: list[Problem] = []
+    damaged: list[int] = []
+    with context.catalog.read("looking for damage") as reader:
+        for (seq,) in reader.db.execute("SELECT seq FROM memory ORDER BY seq").fetchall():
+            try:
+                reader.records([seq])
+            except CorruptionError as error:
+                damaged.append(seq)
+                if len(lost) < _MOST_NAMED:
+                    where = str(error.details.get("where", f"revision {seq}"))
+                    lost.append(Problem(code="memory-lost", where=where, message=error.message))
+    if len(damaged) > len(lost):
+        more = f"{len(damaged) - len(lost):,} more revisions could not be read"
+        lost.append(Problem(code="memory-lost", where="memory", message=more))
+    return lost, damaged
+
+
+def _covered(writer: Writer, record: Record) -> bool:
+    """Return whether a revision has passages that lie inside its text and are indexed as they should be."""
+    rows = writer.passages_of(record.seq)
+    return bool(rows) and all(0 <= start < stop <= len(record.text) for _, start, stop, *_ in rows)
 
 
 def repair_store(folder: Path, settings: Settings) -> RepairReport:
@@ -74,7 +107,7 @@ def repair_store(folder: Path, settings: Settings) -> RepairReport:
     """
     engine = folder / ENGINE_FOLDER
     path = engine / CATALOG_NAME
-    if not path.exists():
+    if not path.exists() and not _interrupted(engine):
         raise NotFoundError(f"There is no store in {folder}.", hint="Name the folder of a store.", path=str(folder))
     in_use = fs.FileLock(engine / "in-use.lock")
     try:
@@ -88,6 +121,10 @@ def repair_store(folder: Path, settings: Settings) -> RepairReport:
         recovered: dict[str, int] = {}
         lost: list[Problem] = []
         aside = None
+        if path.exists():
+            _clear(engine)
+        else:
+            aside = _replace(_interrupted(engine)[0], path)
         if not _healthy(path):
             aside, recovered, lost = _salvage(path, settings)
         catalog = SqliteCatalog(engine, settings)
@@ -99,7 +136,7 @@ def repair_store(folder: Path, settings: Settings) -> RepairReport:
             rebuilt=report.rebuilt,
             recovered=recovered,
             lost=(*lost, *report.lost),
-            kept_aside=str(aside) if aside else None,
+            kept_aside=str(aside) if aside else report.kept_aside,
         )
     finally:
         in_use.release()
@@ -114,31 +151,58 @@ def _entries(writer: Any, records: Iterator[Record]) -> Iterator[tuple[int, bool
 
 
 def _healthy(path: Path) -> bool:
-    """Return whether the tables that matter can be read from end to end."""
+    """Return whether the tables that matter can be read from end to end.
+
+    Raises:
+        StorageError: The disk failed in another way than by a page that cannot be read.
+    """
     try:
-        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-    except apsw.Error:
+        db = _open(path)
+        try:
+            if any(line != "ok" for (line,) in db.execute("PRAGMA quick_check(1)")):
+                return False
+            for table in _TABLES:
+                for _ in db.execute(f"SELECT * FROM {table}"):
+                    pass
+            for table in ("text_now", "text_past"):
+                for _ in db.execute(f"SELECT * FROM {table}_data"):
+                    pass
+        finally:
+            _close(db)
+    except UnicodeDecodeError:
         return False
-    try:
-        if any(line != "ok" for (line,) in db.execute("PRAGMA quick_check(1)")):
-            return False
-        for table in _TABLES:
-            for _ in db.execute(f"SELECT * FROM {table}"):
-                pass
-        for table in ("text_now", "text_past"):
-            for _ in db.execute(f"SELECT * FROM {table}_data"):
-                pass
-    except apsw.Error:
+    except apsw.Error as error:
+        _check_damage(error, path)
         return False
-    else:
-        return True
-    finally:
+    return True
+
+
+def _open(path: Path) -> apsw.Connection:
+    return apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=fs.catalog_vfs())
+
+
+def _close(db: apsw.Connection) -> None:
+    with contextlib.suppress(apsw.Error):  # what could not be moved out of the log stays in it
         db.close(True)
+
+
+def _check_damage(error: apsw.Error, path: Path) -> None:
+    """Raise unless an error speaks of damaged bytes: a disk that fails now may answer later, so nothing is given up.
+
+    Raises:
+        StorageError: Of whatever kind the failure is.
+    """
+    unreadable = (apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_SHORT_READ)
+    failed = (apsw.CantOpenError, apsw.FullError, apsw.BusyError, apsw.NoMemError, apsw.ReadOnlyError)
+    if isinstance(error, failed) or (
+        isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) not in unreadable
+    ):
+        raise translate_sqlite(error, path, "repairing") from error
 
 
 def _salvage(path: Path, settings: Settings) -> tuple[Path, dict[str, int], list[Problem]]:
     """Copy every row that can be read into a new catalog, and put the damaged one aside."""
-    fresh_folder = path.parent / f"salvage-{time.time_ns()}"
+    fresh_folder = path.parent / f"{SALVAGE}{time.time_ns()}"
     fs.make_dir(fresh_folder, mode=0o700)
     recovered: dict[str, int] = {}
     lost: list[Problem] = []
@@ -160,16 +224,51 @@ def _salvage(path: Path, settings: Settings) -> tuple[Path, dict[str, int], list
         raise translate_sqlite(error, fresh.path, "salvaging") from error
     finally:
         fresh.close()
-    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
-    for ending in ("-wal", "-shm", ""):
-        source = path.with_name(path.name + ending)
-        if source.exists():
-            fs.move_file(source, aside.with_name(aside.name + ending))
-    fs.move_file(fresh.path, path)
-    for leftover in fresh_folder.iterdir():
-        fs.remove_file(leftover, missing_ok=True)
-    fresh_folder.rmdir()
-    return aside, recovered, lost
+    return _replace(fresh.path, path), recovered, lost
+
+
+def _interrupted(engine: Path) -> list[Path]:
+    """Return the finished catalog of a repair that was interrupted after it had put the damaged one aside."""
+    return sorted(engine.glob(f"{SALVAGE}*/{CATALOG_NAME}"))
+
+
+def _aside(path: Path) -> Path:
+    """Return a free name beside the catalog for a damaged one."""
+    base = f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+    return next(
+        place
+        for number in itertools.count()
+        if not (place := path.with_name(f"{base}-{number}" if number else base)).exists()
+    )
+
+
+def _replace(fresh: Path, path: Path) -> Path:
+    """Put the damaged catalog aside and the new one into its place; return where the damaged one is.
+
+    The catalog goes first and its log after it: a log beside a catalog that it does not belong to would damage that.
+    Until the new one has its name there is none, so that an open between the steps finds no store to write to.
+    """
+    aside = _aside(path)
+    if path.exists():
+        fs.move_file(path, aside)
+    else:
+        aside = max(path.parent.glob(f"{path.name}.damaged-*[0-9]"), default=aside)
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists():
+        fs.move_file(log, aside.with_name(f"{aside.name}-wal"))
+    fs.remove_file(path.with_name(f"{path.name}-shm"), missing_ok=True)
+    fs.move_file(fresh, path)
+    _clear(path.parent)
+    return aside
+
+
+def _clear(engine: Path) -> None:
+    """Remove what an interrupted repair left beside a catalog that is in its place."""
+    for folder in engine.glob(f"{SALVAGE}*"):
+        for leftover in folder.iterdir():
+            fs.remove_file(leftover, missing_ok=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _readable_rows(path: Path, table: str, columns: list[str], lost: list[Problem]) -> Iterator[tuple[Any, ...]]:
@@ -184,7 +283,7 @@ def _readable_rows(path: Path, table: str, columns: list[str], lost: list[Proble
     failed = 0
     while True:
         got = False
-        errors: list[apsw.Error] = []
+        errors: list[Exception] = []
         for row in _until_damage(path, f"{select} WHERE {key} > ? ORDER BY {key}", (after,), errors.append):
             after, got, step = row[0], True, 1
             yield row
@@ -205,23 +304,23 @@ def _readable_rows(path: Path, table: str, columns: list[str], lost: list[Proble
 
 
 def _until_damage(
-    path: Path, sql: str, bindings: tuple[Any, ...], failed: Callable[[apsw.Error], Any]
+    path: Path, sql: str, bindings: tuple[Any, ...], failed: Callable[[Exception], Any]
 ) -> Iterator[tuple[Any, ...]]:
     try:
-        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-    except apsw.Error as error:
+        db = _open(path)
+        try:
+            yield from db.execute(sql, bindings)
+        finally:
+            _close(db)
+    except UnicodeDecodeError as error:
         failed(error)
-        return
-    try:
-        yield from db.execute(sql, bindings)
     except apsw.Error as error:
+        _check_damage(error, path)
         failed(error)
-    finally:
-        db.close(True)
 
 
-def _passed_over(_error: apsw.Error) -> None:
-    """Leave a failure to those that count the stretches."""
+def _passed_over(_: Exception) -> None:
+    """Take no note of damage that was noted before."""
 
 
 def _lost_memories(path: Path, writer: Writer) -> list[Problem]:

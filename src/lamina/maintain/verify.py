@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import get_args
 
@@ -68,6 +69,10 @@ def _limited(found: Iterator[Problem]) -> list[Problem]:
 def _pages(reader: Reader, *, full: bool, checked: dict[str, int]) -> Iterator[Problem]:
     checked["pages"] = int(reader.db.pragma("page_count"))
     pragma = "integrity_check" if full else "quick_check"
+    for table in ("text_now", "text_past"):
+        # FTS5 checks what it remembers; only a query makes a connection look at what others have written since.
+        with contextlib.suppress(apsw.CorruptError):
+            reader.db.execute(f"SELECT rowid FROM {table} LIMIT 1").fetchall()
     for (line,) in reader.db.execute(f"PRAGMA {pragma}(100)"):
         for told in str(line).splitlines():
             if told != "ok" and not told.startswith("***"):

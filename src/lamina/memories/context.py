@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.config import Settings
 from lamina.embed import Embedder
-from lamina.errors import InvalidInputError, NotFoundError
+from lamina.errors import EmbedderError, InvalidInputError, NotFoundError
 from lamina.memories.checks import check_id, check_scope, check_tags, check_type
 from lamina.storage.catalog import SqliteCatalog
 from lamina.storage.filters import Filter, compile_where
@@ -57,7 +58,10 @@ class Context:
         self._frequencies: dict[str, tuple[int, int]] = {}
         self._lock = threading.Lock()
         self._uses: dict[int, tuple[int, int]] = {}
+        self.uses_written = time.monotonic()
+        """When use counts were last written, on the monotonic clock."""
         self._columns: PassageColumns | None = None
+        self._embedder_failure: str | None = None
         with catalog.read() as reader:
             self._load_identity(reader)
 
@@ -69,8 +73,18 @@ class Context:
 
     @cached_property
     def embedder(self) -> Embedder | None:
-        """What makes vectors here; loaded when first asked for."""
-        return self._make_embedder()
+        """What makes vectors here; loaded when first asked for.
+
+        Raises:
+            LaminaError: The embedder that was asked for cannot be had; a damaged default is only off, and says so.
+        """
+        try:
+            return self._make_embedder()
+        except EmbedderError as error:
+            if self.settings.embedder is not None:
+                raise
+            self._embedder_failure = str(error)
+            return None
 
     @property
     def columns(self) -> PassageColumns:
@@ -102,7 +116,9 @@ class Context:
     def notices(self) -> tuple[str, ...]:
         """Return what is off in recall, and what to do about it."""
         notice = None
-        if self.embedder is None and self.recorded:
+        if self.embedder is None and self._embedder_failure:
+            notice = f"Recall is by text alone: {self._embedder_failure}"
+        elif self.embedder is None and self.recorded:
             notice = (
                 f"Recall is by text alone: the store's vectors come from {self.recorded}, which is not in use here. "
                 "Install or name that embedder, or run `lamina reindex` with another one."
@@ -205,6 +221,7 @@ class Context:
         """Return ``(seq, uses, last use)`` of what is not written yet, and begin anew."""
         with self._lock:
             uses, self._uses = self._uses, {}
+            self.uses_written = time.monotonic()
         return [(seq, count, at) for seq, (count, at) in uses.items()]
 
     def put_back_uses(self, uses: Iterable[tuple[int, int, int]]) -> None:

@@ -111,8 +111,10 @@ def prepare_record(context: Context, record: Record, *, vector: Any = None) -> P
 def embed(context: Context, batch: Sequence[Prepared]) -> None:
     """Give the passages of a batch their vectors and near-duplicate bands.
 
-    Where the embedder is missing, is not the store's, or fails for good, passages stay without and wait for
-    ``lamina reindex``; a failure is raised only when it says that the text itself is at fault.
+    Where the embedder is missing or is not the store's, passages stay without and wait for ``lamina reindex``.
+
+    Raises:
+        EmbedderError: The embedder failed; nothing was written.
     """
     found = duplicates.bands([[word for words in item.words for word in words] for item in batch])
     for item, bands in zip(batch, found, strict=True):

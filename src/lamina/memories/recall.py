@@ -15,6 +15,7 @@ from lamina.errors import EmbedderError, InvalidInputError, LaminaError
 from lamina.memories.checks import check_whole
 from lamina.memories.context import Context
 from lamina.memories.drafts import indexed
+from lamina.memories.uses import flush_if_due
 from lamina.search.columns import Columns
 from lamina.search.dates import named_days
 from lamina.search.duplicates import THRESHOLD, resemblance
@@ -92,6 +93,7 @@ def recall(context: Context, question: Question) -> Hits:
         places = reader.passages([candidate.passage for candidate in evidence.ranked])
         hits, left_out, used = _chosen(evidence, places, question)
     context.note_uses(hit_seq for hit_seq, _ in hits)
+    flush_if_due(context)
     return Hits((hit for _, hit in hits), notices=evidence.notices, left_out=tuple(left_out), tokens=used)
 
 

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import time
+
 from lamina.errors import LaminaError
 from lamina.memories.context import Context
 
-__all__ = ["flush_uses"]
+__all__ = ["flush_if_due", "flush_uses"]
+
+EVERY_SECONDS = 300.0
+"""How long a handle that only reads keeps use counts to itself."""
+
+
+def flush_if_due(context: Context) -> None:
+    """Write gathered use counts if the last write was long ago and nobody else is writing."""
+    now = time.monotonic()
+    if not context.catalog.read_only and now - context.uses_written >= EVERY_SECONDS:
+        context.uses_written = now
+        flush_uses(context, wait=0.0)
 
 
 def flush_uses(context: Context, *, wait: float) -> None:

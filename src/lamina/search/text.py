@@ -25,7 +25,7 @@ _B = 0.75
 _EASED_B = 0.5
 _LEAST_IDF = 1e-6
 _MOST_KNOWN = 50_000
-_POSTINGS = 20_000
+_POSTINGS = 12_000
 """Postings that a query reads before its most frequent terms are left out of the search."""
 
 

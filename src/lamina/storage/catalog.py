@@ -12,7 +12,7 @@ import apsw
 
 from lamina import fs
 from lamina.config import CATALOG_NAME, Settings
-from lamina.errors import AlreadyExistsError, FormatError, NotFoundError, ReadOnlyError
+from lamina.errors import AlreadyExistsError, CorruptionError, FormatError, NotFoundError, ReadOnlyError
 from lamina.storage.codecs import BodyCodec
 from lamina.storage.connection import ConnectionPool, translate_sqlite
 from lamina.storage.migrations import FORMAT_VERSION, check_format, migrate
@@ -20,9 +20,11 @@ from lamina.storage.names import Names
 from lamina.storage.reader import Reader
 from lamina.storage.writer import Writer
 
-__all__ = ["Catalog", "SqliteCatalog"]
+__all__ = ["SALVAGE", "Catalog", "SqliteCatalog", "check_repaired"]
 
 PAGE_BYTES = 4096
+SALVAGE = "salvage-"
+"""Begins the name of the folder in which a repair makes its new catalog."""
 
 
 @runtime_checkable
@@ -67,6 +69,7 @@ class SqliteCatalog:
         self.settings = settings
         self.names = Names()
         if not self.path.exists():
+            check_repaired(folder)
             if read_only or not create:
                 raise _missing(folder)
             _create(folder, self.path)
@@ -126,22 +129,33 @@ class SqliteCatalog:
             pages: How many to copy between two looks at other processes.
             progress: Called with the pages done and the pages there are.
         """
-        fs.write_file(path, b"", mode=0o600)
+        draft = path.with_name(f"{path.name}.part")
+        for ending in ("", "-journal", "-wal", "-shm"):  # of a copy that was interrupted
+            fs.remove_file(draft.with_name(draft.name + ending), missing_ok=True)
+        fs.write_file(draft, b"", mode=0o600)
         with self.pool.read("backing up") as db:
-            target = apsw.Connection(str(path))
             try:
-                with target.backup("main", db, "main") as copy:
+                target = apsw.Connection(str(draft), vfs=fs.catalog_vfs())
+            except apsw.Error as error:
+                raise translate_sqlite(error, path, "backing up") from error
+            try:
+                copy = target.backup("main", db, "main")
+                try:
                     while not copy.done:
                         copy.step(pages)
                         if progress is not None:
                             progress(copy.page_count - copy.remaining, copy.page_count)
+                    copy.finish()
+                finally:
+                    copy.close(True)
                 target.pragma("synchronous", "FULL")
                 target.pragma("journal_mode", "wal")
             except apsw.Error as error:
                 raise translate_sqlite(error, path, "backing up") from error
             finally:
-                target.close(True)
-        fs.sync_dir(path.parent)
+                with contextlib.suppress(apsw.Error):  # an error that matters was told by the copying itself
+                    target.close(True)
+        fs.move_file(draft, path)
 
     def close(self) -> None:
         """Close every connection."""
@@ -188,6 +202,18 @@ def _create(folder: Path, path: Path) -> None:
         fs.write_file(path, bytes(image), mode=0o600)
     fs.sync_dir(folder)
     fs.sync_dir(folder.parent)
+
+
+def check_repaired(folder: Path) -> None:
+    """Refuse to go on where a repair was interrupted while it replaced the catalog.
+
+    Raises:
+        CorruptionError: The repaired catalog is there, and only ``lamina repair`` may put it into its place.
+    """
+    if any(folder.glob(f"{SALVAGE}*/{CATALOG_NAME}")):
+        raise CorruptionError(
+            f"A repair of {folder.parent} was interrupted.", hint="Run `lamina repair` again.", path=str(folder.parent)
+        )
 
 
 def _missing(folder: Path) -> NotFoundError:

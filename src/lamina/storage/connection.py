@@ -207,9 +207,25 @@ class ConnectionPool:
                     connection = self._writer = self._writer or self._open(writing=True)
                     mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if truncate else apsw.SQLITE_CHECKPOINT_PASSIVE
                     self._log_pages, moved = connection.wal_checkpoint(mode=mode)
+                    if truncate:
+                        self._sync_log(connection)
                     return self._log_pages == moved
             except LockedError:
                 return False
+
+    def _sync_log(self, connection: apsw.Connection) -> None:
+        """Make it durable that the log was emptied: SQLite shortens the file and leaves it at that.
+
+        A power loss would bring the old bytes back, purged texts among them. The fsync of one more commit, which
+        writes the version that is there already, is SQLite's own way to sync the log.
+        """
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.pragma("user_version", connection.pragma("user_version"))
+            connection.execute("COMMIT")
+        except BaseException:
+            self._undo(connection)
+            raise
 
     def vacuum(self, free_share: float) -> bool:
         """Rewrite the file where more than a share of its pages is unused; return whether it was."""

@@ -12,7 +12,7 @@ import apsw
 from lamina.storage.codecs import BodyCodec, damaged
 from lamina.storage.filters import Filter
 from lamina.storage.names import NameKind, Names
-from lamina.storage.records import ACTIONS, Record
+from lamina.storage.records import ACTIONS, Record, from_micros
 from lamina.types import MEMORY_TYPES
 
 __all__ = ["PassageRow", "Position", "Reader", "TextStatistics"]
@@ -113,7 +113,8 @@ class Reader:
 
     def current(self, id: str) -> Record | None:
         """Return the current revision of a memory, or None."""
-        for row in self.db.execute(f"SELECT {_COLUMNS} FROM memory WHERE id = ? AND valid_to = 0", (id,)):
+        sql = f"SELECT {_COLUMNS} FROM memory WHERE id = ? AND valid_to = 0"
+        for row in self._rows(sql, (id,), f"memory {id}"):
             return self._record(row)
         return None
 
@@ -128,14 +129,15 @@ class Reader:
             bindings: tuple[Any, ...] = tuple(part)
             if test:
                 sql, bindings = f"{sql} AND {test.text}", bindings + test.bindings
-            for row in self.db.execute(sql, bindings):
+            where = f"revision {part[0]}" if len(part) == 1 else f"one of the revisions {part[0]} to {part[-1]}"
+            for row in self._rows(sql, bindings, where):
                 found[row[0]] = self._record(row)
         return found
 
     def revisions(self, id: str) -> list[Record]:
         """Return every revision of a memory, oldest first; empty where it never was or was purged."""
-        past = self.db.execute(f"SELECT {_COLUMNS} FROM memory WHERE id = ? AND valid_to <> 0 ORDER BY revision", (id,))
-        found = [self._record(row) for row in past.fetchall()]
+        sql = f"SELECT {_COLUMNS} FROM memory WHERE id = ? AND valid_to <> 0 ORDER BY revision"
+        found = [self._record(row) for row in list(self._rows(sql, (id,), f"memory {id}"))]
         current = self.current(id)
         return found + ([current] if current else [])
 
@@ -150,7 +152,7 @@ class Reader:
         sql += " ORDER BY m.created_at DESC, m.id DESC"
         if limit is not None:
             sql, bindings = sql + " LIMIT ?", (*bindings, limit)
-        return [self._record(row) for row in self.db.execute(sql, bindings)]
+        return [self._record(row) for row in self._rows(sql, bindings, "one of the memories asked for")]
 
     def count(self, condition: Filter) -> int:
         """Return how many revisions fit."""
@@ -290,7 +292,20 @@ class Reader:
             return row[0]
         return None
 
+    def _rows(self, sql: str, bindings: Sequence[Any], where: str) -> Iterator[tuple[Any, ...]]:
+        """Yield rows; bytes that are no longer text are an error that says where."""
+        try:
+            yield from self.db.execute(sql, bindings)
+        except UnicodeDecodeError as error:
+            raise damaged(where, f"it holds text that is no UTF-8 ({error.reason})") from None
+
     def _record(self, row: Sequence[Any]) -> Record:
+        try:
+            return self._checked_record(row)
+        except (ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
+            raise damaged(f"memory {row[1]}", f"a field makes no sense ({error})") from None
+
+    def _checked_record(self, row: Sequence[Any]) -> Record:
         (seq, id, revision, valid_from, valid_to, ended, scope, kind, codec, body, hash, created_at, importance) = row[
             :13
         ]
@@ -322,6 +337,8 @@ class Reader:
             hurt=row[25],
             used_at=row[26],
         )
+        if valid_to:
+            from_micros(valid_to)  # the fingerprint was taken before the revision ended
         if record.fingerprint() != hash:
             raise damaged(f"memory {id}", "its fingerprint differs")
         return record

@@ -301,6 +301,34 @@ class Writer(Reader):
         if int(self._one("SELECT count(*) FROM ending") or 0) > 1:
             self.announce_all()
 
+    def drop_revisions(self, seqs: Sequence[int]) -> None:
+        """Remove revisions that cannot be read, and close the gaps that they and lost rows leave in a history."""
+        for seq in seqs:
+            self.db.execute("DELETE FROM memory WHERE seq = ?", (seq,))
+        gaps = self.db.execute(
+            "SELECT id FROM memory GROUP BY id HAVING min(revision) <> 1 OR max(revision) <> count(*)"
+        ).fetchall()
+        for (id,) in gaps:
+            for number, record in enumerate(self.revisions(id), 1):
+                record.revision = number
+                self.db.execute(
+                    "UPDATE memory SET revision = ?, hash = ? WHERE seq = ?", (number, record.fingerprint(), record.seq)
+                )
+
+    def drop_passages(self, memory: int) -> None:
+        """Remove a revision's passages."""
+        self.db.execute("DELETE FROM passage WHERE memory = ?", (memory,))
+
+    def rebuild_tags(self, records: Iterable[Record]) -> None:
+        """Fill the table of tags anew."""
+        self.db.execute("DELETE FROM memory_tag")
+        for record in records:
+            for tag in dict.fromkeys(record.tags):
+                self.db.execute(
+                    "INSERT INTO memory_tag (tag, memory) VALUES (?, ?)",
+                    (self.name_number(NameKind.TAG, tag), record.seq),
+                )
+
     def drop_orphans(self) -> None:
         """Remove passages and tags of revisions that are not there."""
         self.db.execute("DELETE FROM passage WHERE NOT EXISTS (SELECT 1 FROM memory m WHERE m.seq = passage.memory)")

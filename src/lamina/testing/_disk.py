@@ -117,7 +117,8 @@ class Disk:
     def unlink(self, path: str) -> None:
         """Take a name away."""
         parent, name = self._place(path)
-        parent.change({name: None})
+        if name in parent.current:
+            parent.change({name: None})
 
     def materialise(self, folder: str, rng: random.Random, loss: Loss) -> None:
         """Write what may be left after a power loss into a real, empty folder. The model itself is not changed."""

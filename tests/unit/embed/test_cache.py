@@ -158,7 +158,7 @@ def test_a_damaged_file_is_made_anew(cache: EmbeddingCache, path: Path, damage: 
     assert not vectors[~found].any()
     assert vectors[found].tobytes() == ROWS[found].tobytes()
     assert cache.get_many(TEXTS)[0].tobytes() == ROWS.tobytes()
-    assert cache.stats.rebuilt + cache.stats.damaged >= (damage not in {"empty"})
+    assert cache.stats.rebuilt + cache.stats.damaged >= (damage != "empty")
 
 
 def test_every_damaged_byte_is_a_miss_or_the_truth(cache: EmbeddingCache, path: Path) -> None:
@@ -268,7 +268,7 @@ def test_a_folder_in_its_place(path: Path) -> None:
     path.mkdir()
     cache = EmbeddingCache(path, "m", 8)
     assert not cache.get_many(["one"])[1].any()
-    with pytest.raises((StorageError, ReadOnlyError), match="may still be in it|could not be scrubbed"):
+    with pytest.raises((StorageError, ReadOnlyError), match=r"may still be in it|could not be scrubbed"):
         cache.forget(["one"])
 
 

@@ -189,7 +189,7 @@ def test_extreme_vectors_become_unit_vectors() -> None:
 @pytest.mark.parametrize("offline", [True, False])
 def test_loading_errors_are_wrapped(offline: bool) -> None:
     """What loading raises keeps its words, on one line, with what to do; ours pass through."""
-    with pytest.raises(EmbedderError, match="failed to load: OSError: no\\b.* such model") as caught:
+    with pytest.raises(EmbedderError, match="failed to load: OSError: no such model") as caught:
         Given(OSError("no\n such model"), offline=offline).embed(["a"])
     assert ("Downloads are off" in caught.value.hint) is offline
     with pytest.raises(DependencyError):

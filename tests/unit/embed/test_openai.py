@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: Any) -> None:
         """Stay quiet."""
 
 
@@ -74,7 +74,7 @@ class Server(ThreadingHTTPServer):
 
     def embedder(self, **options: Any) -> OpenAIEmbedder:
         """Return an embedder that asks this server."""
-        defaults = {"api_key": KEY, "backoff_s": 0.001, "timeout_s": 5.0}
+        defaults: dict[str, Any] = {"api_key": KEY, "backoff_s": 0.001, "timeout_s": 5.0}
         return OpenAIEmbedder("small", base_url=self.url, **(defaults | options))
 
 
@@ -187,7 +187,7 @@ def test_retry_after_is_honoured(server: Server) -> None:
 
 
 def test_tries_are_bounded(server: Server) -> None:
-    """After the tries are used up there is an EmbedderError that says what the server said; a question gives up sooner."""
+    """After the tries are used up the error says what the server said; a question gives up sooner."""
     server.script.extend([status(503, b"no room at the inn")] * 9)
     with pytest.raises(EmbedderError, match="HTTP 503: no room at the inn"):
         server.embedder(attempts=3).embed(["a cat"])
@@ -402,7 +402,7 @@ def test_unusable_urls_are_refused(url: str) -> None:
 
 @pytest.mark.parametrize("host", ["example.com", "10.0.0.1", "192.168.1.1", "0.0.0.0", "127.0.0.1.example.com", "[::]"])
 def test_plain_http_is_for_loopback(host: str) -> None:
-    """http to another machine is refused."""
+    """Plain http to another machine is refused."""
     with pytest.raises(EmbedderError, match="unencrypted"):
         OpenAIEmbedder("m", base_url=f"http://{host}/v1", api_key=KEY)
 

@@ -81,7 +81,7 @@ def _texts(before: Memory, after: Memory, paint: Paint) -> Iterator[str]:
         return
     for line in list(unified_diff(old.split("\n"), new.split("\n"), lineterm="", n=2))[2:]:
         style = {"+": paint.green, "-": paint.red, "@": paint.dim}.get(line[:1], str)
-        yield f"  {style(line)}"
+        yield f"  {style(line if line.startswith('@') else f'{line[:1]} {line[1:]}')}"
 
 
 def _words(old: str, new: str, paint: Paint) -> Iterator[str]:

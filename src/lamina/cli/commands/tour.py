@@ -18,6 +18,8 @@ import click
 from lamina.cli.exit_codes import ExitCode
 from lamina.cli.paint import one_line
 from lamina.cli.shell import Command, Shell, pass_shell
+from lamina.errors import NotFoundError
+from lamina.formats.fields import iso_time
 
 __all__ = ["command"]
 
@@ -47,6 +49,8 @@ def command(shell: Shell, file: str | None, keep: bool) -> ExitCode:
 
     It works in a temporary folder; your own store is not touched.
     """
+    if file is not None and not Path(file).expanduser().is_file():
+        raise NotFoundError(f"There is no file {file}.", hint="Name a file with text, JSON lines or CSV.")
     started = time.perf_counter()
     folder = Path(tempfile.mkdtemp(prefix="lamina-tour-"))
     try:
@@ -62,8 +66,8 @@ def command(shell: Shell, file: str | None, keep: bool) -> ExitCode:
             from shutil import rmtree
 
             rmtree(folder, ignore_errors=True)
-    failed = any(step["exit"] != step["expected_exit"] for step in tour.steps)
-    return ExitCode.FAILURE if failed else ExitCode.OK
+    failed = [step["exit"] for step in tour.steps if step["exit"] != step["expected_exit"]]
+    return ExitCode(failed[0]) if failed else ExitCode.OK
 
 
 @dataclass
@@ -112,7 +116,7 @@ class _Tour:
         )
         yield from self._change()
         yield from self.step("Check that what is on disk is what was written.", ["verify", "--level", "full"])
-        yield from self.step("And count what is there.", ["stats"])
+        yield from self.step("And see what is there.", ["status"])
 
     def _own(self, file: str) -> Iterator[str]:
         yield from self.step(
@@ -176,7 +180,7 @@ class _Tour:
         yield from self.step("Its history keeps what it was ...", ["history", first])
         yield from self.step(
             "... and a question as of then is answered as of then.",
-            ["recall", "which port is staging on?", "--as-of", before.isoformat(), "-n", "1"],
+            ["recall", "which port is staging on?", "--as-of", iso_time(before), "-n", "1"],
         )
         yield from self.step(
             "A new memory can take the place of an old one.",
@@ -212,9 +216,9 @@ class _Tour:
         out, err = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(err):
             code = run(arguments, obj=shell)
-        if title:
-            yield from self._title(title)
-        yield f"  {paint.bold('$ ' + _typed(arguments))}"
+        yield from self._title(title)
+        for line in _typed_lines(arguments, self.shell.width - 4):
+            yield f"  {paint.bold(line)}"
         for line in (out.getvalue() + err.getvalue()).rstrip("\n").split("\n"):
             yield f"  {line}".rstrip()
         self.steps.append(
@@ -230,7 +234,8 @@ class _Tour:
 
     def _title(self, title: str) -> Iterator[str]:
         yield ""
-        yield self.shell.out.green(title)
+        for line in self._text(title):
+            yield self.shell.out.green(line)
 
     def _text(self, text: str) -> Iterator[str]:
         from lamina.cli.render import wrap
@@ -243,6 +248,24 @@ def _typed(arguments: list[str]) -> str:
     return " ".join(
         ["lamina", *(f'"{part}"' if " " in part and '"' not in part else shlex.quote(part) for part in arguments)]
     )
+
+
+def _typed_lines(arguments: list[str], width: int) -> list[str]:
+    """The same on lines that fit, broken between arguments as a shell allows."""
+    parts: list[str] = []
+    for argument in arguments:
+        part = _typed([argument]).removeprefix("lamina ")
+        if parts and parts[-1].startswith("-") and " " not in parts[-1] and not part.startswith("-"):
+            parts[-1] += f" {part}"  # an option and its value stay together
+        else:
+            parts.append(part)
+    lines = ["$ lamina"]
+    for part in parts:
+        if len(lines[-1]) + 3 + len(part) > width and len(lines[-1]) > 12:
+            lines[-1] += " \\"
+            lines.append("   ")
+        lines[-1] += f" {part}"
+    return lines
 
 
 def _farewell(shell: Shell, tour: _Tour, seconds: float, *, keep: bool) -> Iterator[str]:

@@ -69,13 +69,13 @@ def find_store(explicit: str | os.PathLike[str] | None = None) -> tuple[Path, st
         The absolute folder, and one phrase that says why it was chosen. The folder need not exist.
     """
     if explicit is not None and str(explicit):
-        return Path(explicit).expanduser().absolute(), "named by the caller"
+        return _absolute(explicit), "named by the caller"
     named = os.environ.get("LAMINA_STORE")
     if named:
-        return Path(named).expanduser().absolute(), "named by LAMINA_STORE"
-    here = Path.cwd()
+        return _absolute(named), "named by LAMINA_STORE"
+    here = _absolute("")
     for folder in (here, *here.parents):
-        if (folder / ENGINE_FOLDER).is_dir() or (folder / SETTINGS_NAME).is_file():
+        if os.path.isdir(folder / ENGINE_FOLDER) or os.path.isfile(folder / SETTINGS_NAME):  # noqa: PTH112, PTH113 - False where it may not be read
             return folder, "the nearest folder with a .lamina folder or a lamina.toml"
     import platformdirs  # costs 5 ms, and only this branch needs it
 
@@ -86,7 +86,7 @@ def user_settings_file() -> Path:
     """Return the user's own settings file, ``LAMINA_CONFIG`` or the platform's place; it need not exist."""
     named = os.environ.get("LAMINA_CONFIG")
     if named:
-        return Path(named).expanduser().absolute()
+        return _absolute(named)
     home = os.environ.get("XDG_CONFIG_HOME")
     if home:
         return Path(home) / "lamina" / "config.toml"
@@ -107,7 +107,7 @@ def load_settings(location: Path, **overrides: Any) -> Settings:
     """
     settings = Settings()
     store_file = location / SETTINGS_NAME
-    if store_file.is_file():
+    if os.path.isfile(store_file):  # noqa: PTH113 - False for a name that no file can have
         settings = _apply(settings, _read(store_file), _STORE_KEYS, store_file)
     user_file = user_settings_file()
     if user_file.is_file():
@@ -122,12 +122,19 @@ def load_settings(location: Path, **overrides: Any) -> Settings:
     return _apply(settings, given, _USER_KEYS, "the arguments")
 
 
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(path).expanduser().absolute()
+    except (RuntimeError, OSError) as error:  # ~nobody, or a current folder that was removed
+        raise InvalidInputError(f"{path} leads nowhere: {error}.", hint="Name a folder by its full path.") from None
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > _MAX_SETTINGS_BYTES:
             raise InvalidInputError(f"{file} is too large for a settings file.", hint="Keep it below 1 MB.")
         return tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # tomllib also lets those of int() and of deep nesting out
         raise InvalidInputError(
             f"{file} cannot be read as TOML: {error}.", hint="Correct or remove the file."
         ) from None

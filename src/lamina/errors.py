@@ -66,7 +66,7 @@ class LaminaError(Exception):
         return f"{self.message} {self.hint}".strip()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.message, self.hint, self.details)
+        return _rebuild, (type(self), self.message, self.hint, self.details), self.__dict__  # its notes are there
 
     def to_dict(self) -> dict[str, Any]:
         """Return the error as ``{"code", "message", "hint", **details}``."""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from lamina import fs
 from lamina.config import CATALOG_NAME, ENGINE_FOLDER, Durability, Profile, Settings, find_store, load_settings
-from lamina.errors import InvalidInputError, LaminaError, LockedError, NotFoundError, StorageError
+from lamina.errors import InvalidInputError, LaminaError, LockedError, NotFoundError, ReadOnlyError, StorageError
 from lamina.memories import Memories
+from lamina.memories.checks import check_scopes
 from lamina.memories.context import Context
 from lamina.storage.catalog import SqliteCatalog, check_repaired
 from lamina.types import RepairReport, VerifyReport
@@ -104,6 +105,7 @@ class Store:
         self.reason = reason
         """Why this folder was chosen."""
         self.settings = settings
+        scopes = check_scopes(scopes)
         _check_place(folder, writing=not read_only)
         engine = folder / ENGINE_FOLDER
         fresh = not (engine / CATALOG_NAME).exists()
@@ -118,13 +120,16 @@ class Store:
             _make_engine_folder(folder, engine)
         fs.clear_poison(engine)
         self._in_use = _claim(engine)
+        catalog: SqliteCatalog | None = None
         try:
-            self._catalog = SqliteCatalog(engine, settings, read_only=read_only, create=create)
+            self._catalog = catalog = SqliteCatalog(engine, settings, read_only=read_only, create=create)
             cache = _Cache(engine, read_only=read_only)
             self._context = Context(
                 self._catalog, settings, _embedder_maker(embedder, settings, cache), scopes, forget_cached=cache.forget
             )
         except BaseException:
+            if catalog is not None:
+                catalog.close()
             self._release()
             raise
         self._cache = cache
@@ -207,6 +212,9 @@ class Store:
         """
         from lamina.maintain.optimize import collect_garbage
 
+        self._catalog.pool.check()
+        if self.read_only and not dry_run:
+            raise ReadOnlyError(f"{self.location} is open for reading only.", hint="Open it without read_only=True.")
         return collect_garbage(self.location / ENGINE_FOLDER, dry_run=dry_run)
 
     def backup(self, dest: str | os.PathLike[str], *, progress: Callable[[int, int], None] | None = None) -> Path:
@@ -295,18 +303,29 @@ def _embedder_maker(given: Embedder | None, settings: Settings, cache: _Cache) -
 
 
 def _folder(location: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
+    if location is not None and not isinstance(location, (str, os.PathLike)):
+        raise InvalidInputError(f"The store's place is a {type(location).__name__}.", hint="Name a folder.")
     if isinstance(location, str) and "://" in location:
         raise InvalidInputError(
             f"{location.split('://')[0]}:// stores are not supported by this version.", hint="Name a folder."
         )
-    if location is not None and "\0" in str(os.fspath(location)):
+    if location is None:
+        return None
+    try:
+        raw = os.fsencode(location)
+    except ValueError:
+        raise InvalidInputError("The store's path holds a lone surrogate.", hint="Name a folder.") from None
+    if b"\0" in raw:
         raise InvalidInputError("The store's path holds a null byte.", hint="Name a folder.")
-    return location
+    return os.fsdecode(raw)
 
 
 def _check_place(folder: Path, *, writing: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise InvalidInputError(f"{folder} is a file, not a folder.", hint="Name the folder of a store.")
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise InvalidInputError(f"{folder} is a file, not a folder.", hint="Name the folder of a store.")
+    except OSError as error:  # a name that is too long, or a parent that may not be entered
+        raise fs.translate(error, folder, "look at") from error
     kind = fs.filesystem_of(folder)
     if fs.is_network_filesystem(kind) and writing and not os.environ.get("LAMINA_ALLOW_NETWORK"):
         raise StorageError(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lamina.bench import BenchOption
 from lamina.bench._measure import anonymous_memory, fsync_seconds, machine, percentile
 from lamina.bench._texts import notes
+from lamina.errors import NotFoundError
 from lamina.fs import count_operations
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def run(*, single: int = 200, many: int = 20_000, folder: str | None = None) -> 
     """
     import lamina
 
+    if folder is not None and not Path(folder).is_dir():
+        raise NotFoundError(f"There is no folder {folder}.", hint="Make it, or leave --folder out.")
     with tempfile.TemporaryDirectory(prefix="lamina-bench-", dir=folder) as made:
         place = Path(made)
         texts = list(notes(single + 70, seed=7))

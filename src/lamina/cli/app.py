@@ -11,7 +11,8 @@ from typing import Any, Final
 import click
 
 from lamina.cli.exit_codes import ExitCode, exit_code_for
-from lamina.cli.shell import Group, Shell
+from lamina.cli.paint import clean
+from lamina.cli.shell import Group, Shell, silence_stdout, writing_output
 from lamina.errors import LaminaError
 
 __all__ = ["ALIASES", "COMMANDS", "root", "run"]
@@ -33,6 +34,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "verify": "Check that what is on disk is what was written.",
     "repair": "Rebuild what verify found damaged.",
     "reindex": "Compute missing vectors, or all with another embedder.",
+    "optimize": "Merge the text index, train compression, give back space.",
     "backup": "Copy the store while it is in use.",
     "bench": "Measure this machine and this version.",
     "tour": "See it all work on real input, in ten seconds.",
@@ -148,11 +150,12 @@ def run(args: list[str], obj: Shell | None = None) -> int:
     shell = obj or Shell()
     try:
         result = root.main(args, "lamina", standalone_mode=False, obj=shell)
-        sys.stdout.flush()
+        with writing_output():
+            sys.stdout.flush()
     except SystemExit as end:  # how click answers a shell that asks for completions
         return int(end.code) if isinstance(end.code, int) else ExitCode.OK
     except (BrokenPipeError, _ReaderGoneError):
-        _silence_stdout()
+        silence_stdout()
         return ExitCode.BROKEN_PIPE
     except BaseException as error:  # noqa: BLE001 - the last place where an error can become a message
         return _report(error, shell, as_json=shell.json or "--json" in args)
@@ -174,10 +177,8 @@ def _report(error: BaseException, shell: Shell, *, as_json: bool) -> int:
         else:
             _show(error, facts, shell)
         sys.stderr.flush()
-    except OSError:
+    except (OSError, LaminaError):
         pass  # nobody listens; the exit code still speaks
-    if isinstance(error, OSError) and not isinstance(error, LaminaError):
-        _silence_stdout()  # it cannot be written, and the interpreter would try again
     return int(code)
 
 
@@ -191,9 +192,6 @@ def _describe(error: BaseException) -> tuple[ExitCode, dict[str, Any]]:
         return ExitCode.USAGE, {"code": "usage", "message": error.format_message(), "hint": hint}
     if isinstance(error, click.ClickException):
         return ExitCode.FAILURE, {"code": "error", "message": error.format_message(), "hint": ""}
-    if isinstance(error, OSError):
-        message = f"The output could not be written: {error.strerror or error}."
-        return ExitCode.FAILURE, {"code": "output", "message": message, "hint": "Give it another place."}
     if isinstance(error, MemoryError):
         return ExitCode.FAILURE, {"code": "memory", "message": "The machine has not enough memory left.", "hint": ""}
     message = f"This is a bug in Lamina: {type(error).__name__}: {' '.join(str(error).split())}"
@@ -206,18 +204,8 @@ def _show(error: BaseException, facts: Mapping[str, Any], shell: Shell) -> None:
         return
     if isinstance(error, click.UsageError) and error.ctx is not None:
         shell.say(error.ctx.get_usage())
-    shell.say(f"{shell.err.red('Error:')} {facts['message']}")
+    shell.say(f"{shell.err.red('Error:')} {clean(str(facts['message']))}")
     if facts.get("added"):
         shell.say(f"{facts['added']:,} memories were added before it, and are kept.")
     if facts["hint"]:
-        shell.say(f"{shell.err.dim('Hint:')}  {facts['hint']}")
-
-
-def _silence_stdout() -> None:
-    """Points standard output at nothing, so that the interpreter's last flush does not fail again."""
-    try:
-        descriptor = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(descriptor, sys.stdout.fileno())
-        os.close(descriptor)
-    except (OSError, ValueError):
-        pass  # standard output is no file, or is closed already
+        shell.say(f"{shell.err.dim('Hint:')}  {clean(str(facts['hint']))}")

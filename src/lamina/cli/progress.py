@@ -29,8 +29,8 @@ def progress(label: str, total: int | None = None) -> Iterator[Callable[..., Non
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
-    counted = [BarColumn(bar_width=30), MofNCompleteColumn()] if total else [TextColumn("{task.completed:,}")]
+    counted = [BarColumn(bar_width=30), MofNCompleteColumn()] if total else [TextColumn("{task.fields[done]}")]
     columns = [SpinnerColumn(), TextColumn("{task.description}"), *counted, TimeElapsedColumn()]
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda done, total=total: bar.update(task, completed=done, total=total)
+        task = bar.add_task(label, total=total, done="")
+        yield lambda done, total=total: bar.update(task, completed=done, total=total, done=f"{done:,}")

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from lamina.cli.paint import Paint
+from lamina.errors import StorageError
 
 if TYPE_CHECKING:
     from lamina.store import Store
 
-__all__ = ["Command", "Group", "Shell", "is_terminal", "pass_shell", "store_path"]
+__all__ = ["Command", "Group", "Shell", "is_terminal", "pass_shell", "silence_stdout", "store_path", "writing_output"]
 
 _COMMON = frozenset(("store", "scope", "json", "help", "version"))
 
@@ -80,6 +81,10 @@ class Shell:
     def say(self, text: str = "") -> None:
         """Talks: a line on standard error."""
         _write(sys.stderr, text + "\n")
+
+    def write(self, text: str) -> None:
+        """Answers with text as it is."""
+        _write(sys.stdout, text)
 
     def note(self, text: str) -> None:
         """Says something that is off but no failure."""
@@ -145,11 +150,35 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 def _write(stream: TextIO, text: str) -> None:
     """Writes text; what the stream's encoding lacks becomes a question mark rather than an error."""
+    with writing_output():
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            encoding = stream.encoding or "ascii"
+            stream.write(text.encode(encoding, "replace").decode(encoding))
+
+
+@contextmanager
+def writing_output() -> Iterator[None]:
+    """Turns a failed write of output into an error of ours; a reader that went away stays a broken pipe."""
     try:
-        stream.write(text)
-    except UnicodeEncodeError:
-        encoding = stream.encoding or "ascii"
-        stream.write(text.encode(encoding, "replace").decode(encoding))
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence_stdout()
+        message = f"The output could not be written: {error.strerror or error}."
+        raise StorageError(message, hint="Give it another place.") from error
+
+
+def silence_stdout() -> None:
+    """Points standard output at nothing, so that the interpreter's last flush does not fail again."""
+    try:
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, sys.stdout.fileno())
+        os.close(descriptor)
+    except (OSError, ValueError):
+        pass  # standard output is no file, or is closed already
 
 
 def _keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:

@@ -17,11 +17,13 @@ import apsw
 from lamina import fs
 from lamina.config import CATALOG_NAME, ENGINE_FOLDER, Settings
 from lamina.errors import CorruptionError, LockedError, NotFoundError
+from lamina.maintain.verify import wrong_vectors
 from lamina.memories.context import Context
 from lamina.memories.drafts import bands_of, indexed
 from lamina.search.passages import cut
 from lamina.storage.catalog import SALVAGE, SqliteCatalog
 from lamina.storage.connection import translate_sqlite
+from lamina.storage.migrations import migrate
 from lamina.storage.records import Record
 from lamina.storage.writer import Writer
 from lamina.types import Problem, RepairReport
@@ -32,7 +34,8 @@ _TABLES = ("meta", "name", "dictionary", "memory", "memory_tag", "passage", "end
 """What is kept of a damaged catalog; everything else is derived from it."""
 _WAIT = 10.0
 _PAGES_AT_ONCE = 2048
-_MOST_NAMED = 100
+_BATCH = 500
+_MOST_NAMED = 1_000
 
 
 def rebuild(context: Context) -> RepairReport:
@@ -46,9 +49,9 @@ def rebuild(context: Context) -> RepairReport:
     with context.catalog.write("repairing") as writer:
         writer.drop_revisions(damaged)
         writer.drop_orphans()
-        dim = context.recorded_dim
-        if dim:
-            writer.drop_vectors_of_other_lengths((dim, 2 * dim, (dim + 1) // 2, 0))
+        context.see_identity(writer)
+        dim = context.recorded_dim  # 0 where it is lost: then vectors of unknown length wait to be made anew
+        writer.drop_vectors_of_other_lengths((dim, 2 * dim, (dim + 1) // 2, 0))
         seqs = [row[0] for row in writer.db.execute("SELECT seq FROM memory ORDER BY seq")]
 
         def records() -> Iterator[Record]:
@@ -61,6 +64,9 @@ def rebuild(context: Context) -> RepairReport:
                 spans = cut(record.text, size)
                 give = indexed(record)
                 writer.insert_passages(record.seq, [(start, stop, give(start, stop)) for start, stop in spans])
+        for start in range(0, len(seqs), _BATCH):
+            _, wrong = wrong_vectors(context, writer, seqs[start : start + _BATCH])
+            writer.set_vectors((id, *(code or (0.0, b""))) for id, code in wrong)
         writer.rebuild_tags(records())
         writer.rebuild_text(_entries(writer, records()))
         writer.rebuild_bands((record.seq, bands_of(record, size)) for record in records() if not record.valid_to)
@@ -94,8 +100,15 @@ def _damaged(context: Context) -> tuple[list[Problem], list[int]]:
 
 def _covered(writer: Writer, record: Record) -> bool:
     """Return whether a revision has passages that lie inside its text and are indexed as they should be."""
-    rows = writer.passages_of(record.seq)
-    return bool(rows) and all(0 <= start < stop <= len(record.text) for _, start, stop, *_ in rows)
+    give = indexed(record)
+    held = writer.db.execute("SELECT start, stop, tokens FROM passage WHERE memory = ?", (record.seq,)).fetchall()
+    for start, stop, tokens in held:
+        if not 0 <= start < stop <= len(record.text):
+            return False
+        entry = give(start, stop)
+        if tokens != len(entry.head.split()) + len(entry.body.split()) + 2:  # the marks of scope and type are two
+            return False
+    return bool(held)
 
 
 def repair_store(folder: Path, settings: Settings) -> RepairReport:
@@ -159,7 +172,10 @@ def _healthy(path: Path) -> bool:
     try:
         db = _open(path)
         try:
-            if any(line != "ok" for (line,) in db.execute("PRAGMA quick_check(1)")):
+            if (
+                any(line != "ok" for (line,) in db.execute("PRAGMA integrity_check(1)"))
+                or _schema(db) != _wanted_schema()
+            ):
                 return False
             for table in _TABLES:
                 for _ in db.execute(f"SELECT * FROM {table}"):
@@ -175,6 +191,22 @@ def _healthy(path: Path) -> bool:
         _check_damage(error, path)
         return False
     return True
+
+
+def _schema(db: apsw.Connection) -> set[tuple[Any, ...]]:
+    """Return what a catalog says of its tables; what the query planner keeps for itself is left out."""
+    rows = db.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%'")
+    return set(rows.fetchall())
+
+
+def _wanted_schema() -> set[tuple[Any, ...]]:
+    """Return what a new catalog says of its tables."""
+    draft = apsw.Connection(":memory:")
+    try:
+        migrate(draft, 0)
+        return _schema(draft)
+    finally:
+        draft.close(True)
 
 
 def _open(path: Path) -> apsw.Connection:
@@ -298,6 +330,10 @@ def _readable_rows(path: Path, table: str, columns: list[str], lost: list[Proble
     if failed:
         # From the end towards the damage; what came already is replaced by itself.
         yield from _until_damage(path, f"{select} ORDER BY {key} DESC", (), _passed_over)
+        if table == "name":  # its unique index holds all of it once more
+            yield from _until_damage(
+                path, f"{select} INDEXED BY sqlite_autoindex_name_1 ORDER BY kind", (), _passed_over
+            )
         lost.append(
             Problem(code="rows-lost", where=table, message=f"{failed} stretches of table {table} could not be read")
         )
@@ -309,6 +345,7 @@ def _until_damage(
     try:
         db = _open(path)
         try:
+            db.pragma("writable_schema", True)  # then a table whose definition is damaged does not hide the others
             yield from db.execute(sql, bindings)
         finally:
             _close(db)

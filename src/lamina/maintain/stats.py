@@ -25,7 +25,10 @@ def store_stats(folder: Path, context: Context) -> dict[str, Any]:
         ):
             name = reader.name(scope) or "?"
             scopes[name] = scopes.get(name, 0) + count
-            types[MEMORY_TYPES[kind]] = types.get(MEMORY_TYPES[kind], 0) + count
+            known = (
+                MEMORY_TYPES[kind] if isinstance(kind, int) and 0 <= kind < len(MEMORY_TYPES) else "?"
+            )  # a damaged row; verify names it
+            types[known] = types.get(known, 0) + count
         passages, vectors = reader.db.execute("SELECT count(*), count(codes) FROM passage").fetchall()[0]
         stored, newest = reader.db.execute("SELECT sum(length(body)), max(valid_from) FROM memory").fetchall()[0]
         history = int(reader.db.execute("SELECT count(*) FROM memory WHERE valid_to <> 0").fetchall()[0][0])

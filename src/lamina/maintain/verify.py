@@ -15,7 +15,7 @@ from lamina.memories.drafts import embed_texts, indexed
 from lamina.storage.reader import Reader
 from lamina.types import Problem, VerifyReport
 
-__all__ = ["verify_store"]
+__all__ = ["verify_store", "wrong_vectors"]
 
 LEVELS = ("structure", "sample", "full")
 _SAMPLE = 1_000
@@ -36,6 +36,7 @@ def verify_store(context: Context, level: str) -> VerifyReport:
     problems: list[Problem] = []
     try:
         with context.catalog.read("verifying") as reader:
+            context.see_identity(reader)
             problems += _limited(_pages(reader, full=level == "full", checked=checked))
             if not problems:
                 problems += _limited(_structure(context, reader, checked))
@@ -184,28 +185,35 @@ def _text_indexes(reader: Reader) -> Iterator[Problem]:
 
 
 def _vectors(context: Context, reader: Reader, seqs: list[int], checked: dict[str, int]) -> Iterator[Problem]:
-    """Make vectors again where that is cheap and compare: a stored vector is a pure function of text and embedder."""
+    seen, wrong = wrong_vectors(context, reader, seqs)
+    checked["vectors"] += seen
+    for id, _ in wrong:
+        yield _problem("vector-damaged", f"passage {id}", f"the vector of passage {id} is not its text's")
+
+
+def wrong_vectors(
+    context: Context, reader: Reader, seqs: list[int]
+) -> tuple[int, list[tuple[int, tuple[float, bytes] | None]]]:
+    """Make vectors again where that is cheap, and compare: a stored vector is a pure function of text and embedder.
+
+    Returns:
+        How many were compared, and ``(passage, what it should be)`` of those that differ.
+    """
     embedder = context.active
     if embedder is None or not getattr(embedder, "cheap", False):
-        return
+        return 0, []
     texts: list[tuple[int, str, float, bytes]] = []
     for record in reader.records(seqs).values():
         for id, start, stop, scale, codes, given in reader.passages_of(record.seq):
             if codes and not given:
                 texts.append((id, record.text[start:stop], scale or 0.0, codes))
-    checked["vectors"] += len(texts)
-    made: dict[str, list[tuple[float, bytes] | None]] = {}
-    profiles: dict[int, Profile] = {
-        length: profile
-        for profile, length in zip(
-            get_args(Profile), (2 * embedder.dim, embedder.dim, (embedder.dim + 1) // 2), strict=True
-        )
-    }
-    for profile in set(profiles.values()):
-        chosen = [entry for entry in texts if profiles.get(len(entry[3])) == profile]
-        made[profile] = embed_texts(embedder, [entry[1] for entry in chosen], profile) if chosen else []
-        for entry, code in zip(chosen, made[profile], strict=True):
-            if code is None or code[1] != entry[3] or abs(code[0] - entry[2]) > 1e-6:
-                yield _problem(
-                    "vector-damaged", f"passage {entry[0]}", f"the vector of passage {entry[0]} is not its text's"
-                )
+    lengths = (2 * embedder.dim, embedder.dim, (embedder.dim + 1) // 2)
+    profiles: dict[int, Profile] = dict(zip(lengths, get_args(Profile), strict=True))
+    wrong: list[tuple[int, tuple[float, bytes] | None]] = []
+    for length, profile in profiles.items():
+        chosen = [entry for entry in texts if len(entry[3]) == length]
+        made = embed_texts(embedder, [entry[1] for entry in chosen], profile) if chosen else []
+        for (id, _, scale, codes), code in zip(chosen, made, strict=True):
+            if code is None or code[1] != codes or not abs(code[0] - scale) <= 1e-6:  # not so where it is NaN
+                wrong.append((id, code))
+    return len(texts), wrong

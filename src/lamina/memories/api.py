@@ -200,7 +200,9 @@ class Memories:
         if limit is not None:
             check_whole(limit, "limit", 1, 2**53)
         with self._context.catalog.read("listing memories") as reader:
-            if after is not None and not reader.exists(check_id(after)):
+            if after is not None and not any(
+                self._context.allows(record.scope) for record in reader.revisions(check_id(after))
+            ):
                 raise NotFoundError(f"There is no memory {after} to continue after.", hint="Use the last id you got.")
             condition = self._context.condition(
                 reader, scope=scope, type=type, tags=tags, since=since, until=until, where=where, expired=True

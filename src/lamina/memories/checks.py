@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from lamina.errors import InvalidInputError
@@ -22,6 +22,7 @@ __all__ = [
     "check_name",
     "check_position",
     "check_scope",
+    "check_scopes",
     "check_tags",
     "check_text",
     "check_time",
@@ -40,7 +41,9 @@ MAX_SCOPE = 200
 MAX_NAME = 2_000
 MAX_METADATA_BYTES = 1_000_000
 _MOST_METADATA_DEPTH = 50
-_FIRST_YEAR, _LAST_YEAR = 1, 9999
+_MOST_SHOWN = 120
+_FIRST_TIME = to_micros(datetime.min.replace(tzinfo=UTC))
+_LAST_TIME = to_micros(datetime.max.replace(tzinfo=UTC))
 
 _SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+:-]*(/[A-Za-z0-9._@+:-]+)*")
 _ID = re.compile(r"[A-Za-z0-9._:-]{8,200}")
@@ -84,7 +87,7 @@ def check_name(value: object, what: str) -> str | None:
 def check_type(kind: object) -> str:
     """Return a memory's type."""
     if not isinstance(kind, str) or kind not in MEMORY_TYPES:
-        raise _bad(f"{kind!r} is no type of memory.", f"Use one of {', '.join(MEMORY_TYPES)}.")
+        raise _bad(f"{_shown(kind)} is no type of memory.", f"Use one of {', '.join(MEMORY_TYPES)}.")
     return kind
 
 
@@ -92,7 +95,7 @@ def check_scope(scope: object) -> str:
     """Return a scope's name, such as ``private``, ``team`` or ``user/alice``."""
     if not isinstance(scope, str) or len(scope) > MAX_SCOPE or not _SCOPE.fullmatch(scope):
         raise _bad(
-            f"{scope!r} is no scope name.",
+            f"{_shown(scope)} is no scope name.",
             "Use letters, digits and . _ @ + : - with / between the parts, such as private, team or user/alice.",
         )
     if any(part in (".", "..") for part in scope.split("/")):
@@ -100,21 +103,34 @@ def check_scope(scope: object) -> str:
     return scope
 
 
+def check_scopes(scopes: object) -> tuple[str, ...] | None:
+    """Return the scopes that a handle is narrowed to, without repetition; one name stands for itself, None for all."""
+    if scopes is None:
+        return None
+    if isinstance(scopes, str):
+        return (check_scope(scopes),)
+    if not isinstance(scopes, Iterable):
+        raise _bad(f"scopes is {_shown(scopes)}, not a list.", "Pass a list of scope names.")
+    return tuple(dict.fromkeys(check_scope(scope) for scope in scopes))
+
+
 def check_id(id: object) -> str:
     """Return a memory's id as it was given; that it exists is not checked here."""
     if not isinstance(id, str) or not _ID.fullmatch(id):
-        raise _bad(f"{id!r} is no memory id.", "An id has at least 8 letters or digits; `lamina list` shows them.")
+        raise _bad(
+            f"{_shown(id)} is no memory id.", "An id has at least 8 letters or digits; `lamina list` shows them."
+        )
     return id
 
 
 def check_tags(tags: object) -> tuple[str, ...]:
     """Return tags without repetition, in order."""
     if isinstance(tags, str) or not isinstance(tags, Iterable):
-        raise _bad(f"tags is {tags!r}, not a list.", "Pass a list of strings.")
+        raise _bad(f"tags is {_shown(tags)}, not a list.", "Pass a list of strings.")
     found: dict[str, None] = {}
     for tag in tags:
         if not isinstance(tag, str) or not tag.strip() or len(tag) > MAX_TAG or _CONTROL.search(tag):
-            raise _bad(f"{tag!r} is no tag.", f"A tag is one line of at most {MAX_TAG} characters.")
+            raise _bad(f"{_shown(tag)} is no tag.", f"A tag is one line of at most {MAX_TAG} characters.")
         found[_encodable(tag.strip(), "tag")] = None
     if len(found) > MAX_TAGS:
         raise _bad(f"{len(found)} tags are given; at most {MAX_TAGS} fit.", "Put the rest into metadata.")
@@ -124,8 +140,8 @@ def check_tags(tags: object) -> tuple[str, ...]:
 def check_importance(importance: object) -> float:
     """Return an importance from 0 to 1."""
     number = isinstance(importance, (int, float)) and not isinstance(importance, bool)
-    if not number or not 0 <= float(importance) <= 1:  # type: ignore[arg-type]
-        raise _bad(f"importance is {importance!r}.", "Pass a number from 0 to 1; 0.5 is usual.")
+    if not number or not 0 <= importance <= 1:  # type: ignore[operator]
+        raise _bad(f"importance is {_shown(importance)}.", "Pass a number from 0 to 1; 0.5 is usual.")
     return float(importance)  # type: ignore[arg-type]
 
 
@@ -137,7 +153,7 @@ def check_position(position: object) -> int | None:
 def check_whole(value: object, what: str, low: int, high: int) -> int:
     """Return a whole number from ``low`` to ``high``."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise _bad(f"{what} is {value!r}.", f"Pass a whole number from {low:,} to {high:,}.")
+        raise _bad(f"{what} is {_shown(value)}.", f"Pass a whole number from {low:,} to {high:,}.")
     return value
 
 
@@ -146,11 +162,11 @@ def check_time(moment: object, what: str) -> int | None:
     if moment is None:
         return None
     if not isinstance(moment, datetime):
-        raise _bad(f"{what} is {moment!r}, not a datetime.", "Pass a datetime; datetime.fromisoformat reads one.")
-    try:
-        return to_micros(moment, what)
-    except OverflowError:
-        raise _bad(f"{what} is out of range.", f"Use the years {_FIRST_YEAR} to {_LAST_YEAR}.") from None
+        raise _bad(f"{what} is {_shown(moment)}, not a datetime.", "Pass a datetime; datetime.fromisoformat reads one.")
+    micros = to_micros(moment, what)
+    if not _FIRST_TIME <= micros <= _LAST_TIME:  # a zone may push the first or the last day out of UTC's years
+        raise _bad(f"{what} is out of range.", "Use the years 1 to 9999, in UTC.")
+    return micros
 
 
 def check_metadata(metadata: object) -> dict[str, Any]:
@@ -184,7 +200,7 @@ def _plain(value: object, key: str, depth: int) -> Any:
         return value
     if isinstance(value, int):
         if abs(value) >= 2**63:
-            raise _bad(f"metadata[{key!r}] is {value}, beyond 64 bits.", "Store it as a string.")
+            raise _bad(f"metadata[{key!r}] is {_shown(value)}, beyond 64 bits.", "Store it as a string.")
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -223,6 +239,15 @@ def _encodable(text: str, what: str) -> str:
             "Decode the input with errors='replace', or remove it.",
         ) from None
     return text
+
+
+def _shown(value: object) -> str:
+    """Return a value as a message may show it: short, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a whole number of 5,000 digits, or somebody's broken __repr__
+        return f"some {type(value).__name__}"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({len(text):,} characters)"
 
 
 def _bad(message: str, hint: str) -> InvalidInputError:

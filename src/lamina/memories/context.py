@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.config import Settings
 from lamina.embed import Embedder
-from lamina.errors import EmbedderError, InvalidInputError, NotFoundError
-from lamina.memories.checks import check_id, check_scope, check_tags, check_type
+from lamina.errors import EmbedderError, InvalidInputError, NotFoundError, ReadOnlyError
+from lamina.memories.checks import check_id, check_scope, check_scopes, check_tags, check_time, check_type
 from lamina.storage.catalog import SqliteCatalog
 from lamina.storage.filters import Filter, compile_where
 from lamina.storage.names import NameKind
 from lamina.storage.reader import Reader
-from lamina.storage.records import TYPE_IDS, Record, now_micros, to_micros
+from lamina.storage.records import TYPE_IDS, Record, now_micros
 
 if TYPE_CHECKING:  # numpy costs 60 ms, and listing or getting a memory needs none of it
     from lamina.search.columns import PassageColumns
@@ -27,6 +27,8 @@ __all__ = ["Context"]
 
 NO_NAME = -1
 """Stands for a scope or tag that no memory uses; it fits no row."""
+_FREQUENT = 1000
+"""Passages from which on counting a term costs more than looking up what was counted before."""
 _FRESH = 0.02
 """Share of new passages up to which a document frequency is used again."""
 
@@ -53,7 +55,7 @@ class Context:
         self.catalog = catalog
         self.settings = settings
         self._make_embedder = make_embedder
-        self.scopes = None if scopes is None else tuple(dict.fromkeys(check_scope(scope) for scope in scopes))
+        self.scopes = check_scopes(scopes)
         self.forget_cached = forget_cached
         self._frequencies: dict[str, tuple[int, int]] = {}
         self._lock = threading.Lock()
@@ -63,13 +65,14 @@ class Context:
         self._columns: PassageColumns | None = None
         self._embedder_failure: str | None = None
         with catalog.read() as reader:
-            self._load_identity(reader)
+            self.see_identity(reader)
 
     # --- vectors -----------------------------------------------------------------------------------------------------
 
-    def _load_identity(self, reader: Reader) -> None:
+    def see_identity(self, reader: Reader) -> None:
+        """Take over which embedder the store records: another process may have settled on one since the last look."""
         self.recorded = reader.meta("embedder")
-        self.recorded_dim = int(reader.meta("dim") or 0)
+        self.recorded_dim = _number(reader.meta("dim"))
 
     @cached_property
     def embedder(self) -> Embedder | None:
@@ -111,7 +114,7 @@ class Context:
     def refresh_identity(self) -> None:
         """Look again at which embedder the store records."""
         with self.catalog.read() as reader:
-            self._load_identity(reader)
+            self.see_identity(reader)
 
     def notices(self) -> tuple[str, ...]:
         """Return what is off in recall, and what to do about it."""
@@ -165,10 +168,10 @@ class Context:
             scopes=self._scope_ids(reader, scope),
             types=types,
             tags=tag_ids or None,
-            since=None if since is None else to_micros(since, "since"),
-            until=None if until is None else to_micros(until, "until"),
+            since=check_time(since, "since"),
+            until=check_time(until, "until"),
             where=compile_where(where) if where else None,
-            as_of=None if as_of is None else to_micros(as_of, "as_of"),
+            as_of=check_time(as_of, "as_of"),
             now=now_micros(),
             expired=expired,
         )
@@ -187,6 +190,19 @@ class Context:
         """Return whether this handle may see a scope."""
         return self.scopes is None or scope in self.scopes
 
+    def check_writes_to(self, scope: str) -> None:
+        """Raise unless this handle may write to a scope.
+
+        Raises:
+            ReadOnlyError: It was opened for others.
+        """
+        if not self.allows(scope):
+            raise ReadOnlyError(
+                f"This handle may not write to scope {scope!r}.",
+                hint=f"It was opened for {', '.join(self.scopes or ()) or 'no scope'}: name one of them.",
+                scope=scope,
+            )
+
     def current(self, reader: Reader, id: str) -> Record:
         """Return the current revision of a memory that this handle may see.
 
@@ -203,9 +219,15 @@ class Context:
     # --- statistics --------------------------------------------------------------------------------------------------
 
     def statistics(self, reader: Reader, terms: Sequence[str]) -> TermStatistics:
-        """Return the document frequencies of terms, counted anew once the store has grown by two percent."""
+        """Return the document frequencies of terms; frequent ones are counted anew when the store grew by two percent.
+
+        Rare ones are always counted: it is cheap, and a word that was not there a moment ago must be found now.
+        """
         from lamina.search.text import TermStatistics
 
+        for term in terms:
+            if self._frequencies.get(term, (_FREQUENT, 0))[0] < _FREQUENT:
+                self._frequencies.pop(term, None)
         return TermStatistics(reader, terms, self._frequencies, _FRESH)
 
     # --- uses --------------------------------------------------------------------------------------------------------
@@ -230,6 +252,11 @@ class Context:
             for seq, count, at in uses:
                 held, last = self._uses.get(seq, (0, 0))
                 self._uses[seq] = (held + count, max(last, at))
+
+
+def _number(text: str | None) -> int:
+    """Return the recorded dimensions; 0 where there are none, or where they make no sense."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 6 else 0
 
 
 def _listed(value: str | Iterable[str]) -> list[str]:

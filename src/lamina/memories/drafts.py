@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lamina.config import Profile
-from lamina.errors import EmbedderError, InvalidInputError, LaminaError, ReadOnlyError
+from lamina.errors import EmbedderError, InvalidInputError, LaminaError
 from lamina.memories import checks
 from lamina.memories.context import Context
 from lamina.search import duplicates, vectors
@@ -18,7 +19,17 @@ from lamina.search.tokens import tokens
 from lamina.storage.records import NewPassage, Record, new_id, now_micros
 from lamina.storage.writer import Draft, Indexed
 
-__all__ = ["FIELDS", "Prepared", "checked_fields", "embed", "indexed", "prepare", "prepare_record"]
+__all__ = [
+    "FIELDS",
+    "Prepared",
+    "checked_fields",
+    "embed",
+    "embed_rows",
+    "embed_texts",
+    "indexed",
+    "prepare",
+    "prepare_record",
+]
 
 _TEXTS: dict[str, Callable[[Any], Any]] = {
     "text": checks.check_text,
@@ -77,11 +88,7 @@ def prepare(context: Context, values: Mapping[str, Any]) -> Prepared:
         raise InvalidInputError("A memory needs a text.", hint="Pass text=...")
     vector = given.pop("vector", None)
     scope = given.get("scope", "private")
-    if not context.allows(scope):
-        raise ReadOnlyError(
-            f"This handle may not write to scope {scope!r}.",
-            hint=f"It was opened for {', '.join(context.scopes or ())}.",
-        )
+    context.check_writes_to(scope)
     now = now_micros()
     created = given.pop("created_at", None)
     created = now if created is None else created
@@ -143,6 +150,15 @@ def embed_texts(embedder: Any, texts: Sequence[str], profile: Profile) -> list[t
     Raises:
         EmbedderError: The embedder failed, or gave something else than finite rows of its dimension.
     """
+    return vectors.encode(embed_rows(embedder, texts), profile)
+
+
+def embed_rows(embedder: Any, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Return the vectors of texts as the embedder makes them, checked.
+
+    Raises:
+        EmbedderError: The embedder failed, or gave something else than finite rows of its dimension.
+    """
     try:
         rows = np.asarray(embedder.embed(list(texts)), dtype=np.float32)
     except LaminaError:
@@ -158,7 +174,7 @@ def embed_texts(embedder: Any, texts: Sequence[str], profile: Profile) -> list[t
             f"{embedder.dim} dimensions, with {int((~np.isfinite(rows)).sum())} non-finite numbers.",
             hint="Check the embedder.",
         )
-    return vectors.encode(rows, profile)
+    return rows
 
 
 def indexed(record: Record) -> Callable[[int, int], Indexed]:

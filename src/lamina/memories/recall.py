@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -14,16 +15,16 @@ from lamina.embed import Embedder, WeightedQueryEmbedder
 from lamina.errors import EmbedderError, InvalidInputError, LaminaError
 from lamina.memories.checks import check_whole
 from lamina.memories.context import Context
-from lamina.memories.drafts import indexed
+from lamina.memories.drafts import embed_rows, indexed
 from lamina.memories.uses import flush_if_due
 from lamina.search.columns import Columns
 from lamina.search.dates import named_days
 from lamina.search.duplicates import THRESHOLD, resemblance
-from lamina.search.fuse import CANDIDATES, WEIGHTS, fuse
+from lamina.search.fuse import CANDIDATES, WEIGHTS, Ranking, fuse
 from lamina.search.text import HEAD_WEIGHT, TermStatistics, ease_length, term_scores
 from lamina.search.tokens import query_terms, tokens
 from lamina.search.vectors import check_vector, decode
-from lamina.storage.filters import Filter
+from lamina.storage.filters import Filter, Sql
 from lamina.storage.reader import PassageRow, Reader
 from lamina.storage.records import Record, from_micros, now_micros
 from lamina.types import Explanation, Hit, Hits, MissingReport, Mode, TermMatch
@@ -79,6 +80,8 @@ class _Evidence:
     ranked: list[_Candidate]
     notices: tuple[str, ...]
     query_words: tuple[str, ...]
+    considered: int
+    """How many of ``ranked`` an answer is chosen from; the others are there to explain what is missing."""
 
 
 def recall(context: Context, question: Question) -> Hits:
@@ -101,10 +104,11 @@ def explain_missing(context: Context, question: Question, id: str) -> MissingRep
     """Say why a memory was not among a question's hits."""
     _check(question)
     with context.catalog.read("explaining") as reader:
-        revisions = reader.revisions(id)
+        revisions = [record for record in reader.revisions(id) if context.allows(record.scope)]
         if not revisions:
-            return MissingReport(id=id, reasons=("no memory of this id is or was in the store",))
-        evidence = _gather(context, reader, question)
+            where = "the store" if context.scopes is None else "a scope that this handle may see"
+            return MissingReport(id=id, reasons=(f"no memory of this id is or was in {where}",))
+        evidence = _gather(context, reader, question, everything=True)
         places = reader.passages([candidate.passage for candidate in evidence.ranked])
         hits, left_out, _ = _chosen(evidence, places, question)
         cutoff = hits[-1][1].score if hits else None
@@ -115,7 +119,7 @@ def explain_missing(context: Context, question: Question, id: str) -> MissingRep
             reasons: tuple[str, ...] = ()
             if all(hit.memory.id != id for _, hit in hits):
                 below = (
-                    f"it ranked {place + 1} and {len(hits)} were asked for: its score of {candidate.score:.3f} is "
+                    f"it ranked {place + 1} and {len(hits)} were returned: its score of {candidate.score:.3f} is "
                     f"below {cutoff or 0:.3f}, the last that was returned"
                 )
                 reasons = tuple(why for other, why in left_out if other == id) or (below,)
@@ -142,6 +146,8 @@ def _check(question: Question) -> None:
     query: object = question.query
     if query is None and question.vector is None:
         raise InvalidInputError("recall was given no question.", hint="Pass a query or a vector; `list` shows all.")
+    if query is None and question.mode == "text":
+        raise InvalidInputError("mode='text' was given no words to look for.", hint="Pass a query, or another mode.")
     if query is None:
         return
     if not isinstance(query, str):
@@ -154,7 +160,8 @@ def _check(question: Question) -> None:
         )
 
 
-def _gather(context: Context, reader: Reader, question: Question) -> _Evidence:
+def _gather(context: Context, reader: Reader, question: Question, *, everything: bool = False) -> _Evidence:
+    context.see_identity(reader)
     condition = context.condition(reader, **question.filters)
     query = question.query or ""
     words = tuple(dict.fromkeys(tokens(query)))
@@ -165,20 +172,28 @@ def _gather(context: Context, reader: Reader, question: Question) -> _Evidence:
     statistics = context.statistics(reader, words)
     past = condition.as_of is not None
     columns = context.columns.past(reader, condition.as_of or 0) if past else context.columns.at(reader)
-    visible = _visible(columns, reader, condition)
-    text = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
-    if question.mode != "vector" and terms:
-        text = _text_candidates(reader, columns, condition, statistics, terms)
     vector, query_vector = _vector_scores(context, columns, question, statistics, notices)
     days: list[tuple[int, int]] = []
     if question.mode == "hybrid" and query and len(columns):
         created = columns.created
         days = named_days(query, from_micros(int(created.min())).year, from_micros(int(created.max())).year)
-    ranking = fuse(columns, visible, text=text, vector=vector, days=days, context=question.mode == "hybrid")
-    ranked = _confirmed(reader, columns, condition, ranking, question)
+
+    def ranked_under(condition: Filter) -> tuple[list[_Candidate], int, bool]:
+        text = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
+        if question.mode != "vector" and terms:
+            text = _text_candidates(reader, columns, condition, statistics, terms)
+        visible = _visible(columns, reader, condition)
+        ranking = fuse(columns, visible, text=text, vector=vector, days=days, context=question.mode == "hybrid")
+        found, considered = _confirmed(reader, columns, condition, ranking, question, everything=everything)
+        return found, considered, len(ranking.rows) >= CANDIDATES
+
+    ranked, considered, crowded = ranked_under(condition)
+    if crowded and considered < question.limit and condition.plain:
+        # Expired and superseded ones took the places of candidates: look again among the others alone.
+        ranked, considered, _ = ranked_under(replace(condition, where=Sql("1 = 1")))
     if query_vector is not None and (question.exact or question.mode == "vector"):
         ranked = _rescored(context, reader, ranked, query_vector, question)
-    return _Evidence(columns, condition, statistics, ranked, tuple(notices), words)
+    return _Evidence(columns, condition, statistics, ranked, tuple(notices), words, considered)
 
 
 def _visible(columns: Columns, reader: Reader, condition: Filter) -> npt.NDArray[np.bool_]:
@@ -266,24 +281,31 @@ def _query_vector(embedder: Embedder, query: str, statistics: TermStatistics) ->
             hint="Check it, or ask with mode='text'.",
         ) from error
     if result.shape != (embedder.dim,) or not np.isfinite(result).all():
-        raise EmbedderError(f"The embedder {embedder.name} gave no vector of {embedder.dim} finite numbers.")
+        raise EmbedderError(
+            f"The embedder {embedder.name} gave no vector of {embedder.dim} finite numbers.",
+            hint="Check it, or ask with mode='text'.",
+        )
     return result if result.any() else None
 
 
 def _confirmed(
-    reader: Reader, columns: Columns, condition: Filter, ranking: Any, question: Question
-) -> list[_Candidate]:
-    """Fetch the best candidates, keep what the catalog confirms, one a memory, and weigh importance and the like."""
+    reader: Reader, columns: Columns, condition: Filter, ranking: Ranking, question: Question, *, everything: bool
+) -> tuple[list[_Candidate], int]:
+    """Fetch the best candidates, keep what the catalog confirms, one a memory, and weigh importance and the like.
+
+    Returns:
+        The candidates, best first, and how many of them an answer is chosen from: with ``everything`` the rest follow.
+    """
     rows = ranking.rows
     if not len(rows):
-        return []
+        return [], 0
     memories = columns.memory[rows]
     _, first = np.unique(memories, return_index=True)
     first = np.sort(first)  # the best passage of each memory, still best first
     wanted = 2 * question.limit + 20
     found: list[_Candidate] = []
-    at = 0
-    while at < len(first) and len(found) < wanted:
+    considered = at = 0
+    while at < len(first) and (everything or len(found) < wanted):
         part = first[at : at + wanted]
         at += len(part)
         records = reader.records(memories[part].tolist(), condition)
@@ -297,8 +319,14 @@ def _confirmed(
             score = sum(WEIGHTS[name] * value for name, value in signals.items())
             row = int(rows[place])
             found.append(_Candidate(row, int(columns.passage[row]), record, score, signals))
-    found.sort(key=lambda candidate: (-candidate.score, -candidate.record.created_at, candidate.record.id))
-    return found
+        if not considered and len(found) >= wanted:
+            considered = len(found)
+    considered = considered or len(found)
+    return sorted(found[:considered], key=_best_first) + sorted(found[considered:], key=_best_first), considered
+
+
+def _best_first(candidate: _Candidate) -> tuple[float, int, str]:
+    return -candidate.score, -candidate.record.created_at, candidate.record.id
 
 
 def _standing(record: Record, now: int) -> dict[str, float]:
@@ -326,21 +354,23 @@ def _rescored(
         if place is None:
             continue
         held = next((row for row in reader.passages_of(place.memory) if row[0] == place.id), None)
-        if held is not None and held[4] and len(held[4]) == 2 * len(query):
+        if held is None or not held[4]:
+            continue
+        with contextlib.suppress(ValueError):  # a damaged one; the scan has left it out too
             exact[candidate.passage] = float(decode(held[3] or 0.0, held[4], len(query)) @ query)
-        elif held is not None and held[4] and not held[5] and getattr(embedder, "cheap", False):
+        if len(held[4]) < 2 * len(query) and not held[5] and getattr(embedder, "cheap", False):
             texts.append((candidate.passage, candidate.record.text[place.start : place.stop]))
     if texts and embedder is not None:
-        rows = np.asarray(embedder.embed([text for _, text in texts]), dtype=np.float32)
+        rows = embed_rows(embedder, [text for _, text in texts])
         exact |= {passage: float(row @ query) for (passage, _), row in zip(texts, rows, strict=True)}
     if question.mode == "vector":
         for candidate in best:
             if candidate.passage in exact:
                 candidate.signals["cosine"] = exact[candidate.passage]
         best.sort(key=lambda candidate: -exact.get(candidate.passage, -1.0))
-        top = sorted((candidate.score for candidate in best), reverse=True)
-        for candidate, score in zip(best, top, strict=True):
-            candidate.score = score
+        top = sorted(((candidate.score, candidate.signals["vector"]) for candidate in best), reverse=True)
+        for candidate, (score, signal) in zip(best, top, strict=True):
+            candidate.score, candidate.signals["vector"] = score, signal
     else:
         for candidate in best:
             if candidate.passage in exact:
@@ -359,7 +389,7 @@ def _chosen(
     left_out: list[tuple[str, str]] = []
     used = 0
     words: list[list[str]] = []
-    for candidate in evidence.ranked:
+    for candidate in evidence.ranked[: evidence.considered]:
         if len(hits) >= question.limit:
             break
         record = candidate.record
@@ -432,14 +462,14 @@ def _absent(
     context: Context, reader: Reader, evidence: _Evidence, revisions: list[Record], question: Question
 ) -> tuple[str, ...]:
     condition, last = evidence.condition, revisions[-1]
-    if not context.allows(last.scope):
-        return ("it is in a scope that this handle may not see",)
     moment = condition.as_of
     if moment is not None:
         then = next((r for r in revisions if r.valid_from <= moment and (not r.valid_to or moment < r.valid_to)), None)
         if then is None:
             return (f"it was not there at {from_micros(moment).isoformat()}",)
         last = then
+    elif last.valid_to and last.ended != "delete":
+        return (f"it moved to a scope that this handle may not see at {from_micros(last.valid_to).isoformat()}",)
     elif last.valid_to:
         return (f"it was deleted at {from_micros(last.valid_to).isoformat()}",)
     reasons = []

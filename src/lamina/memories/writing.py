@@ -57,10 +57,13 @@ def add_many(
     ids: list[str] = []
     pending: Future[list[Prepared]] | None = None
     numbered = _numbered(items)
+    trouble: Exception | None = None
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="lamina-embed") as beside:
         try:
             while True:
-                batch = _next_batch(context, numbered)
+                batch: list[Prepared] = []
+                if trouble is None:
+                    batch, trouble = _next_batch(context, numbered)
                 following = beside.submit(_embedded, context, batch) if batch else None
                 if pending is not None:
                     _write_batch(context, pending.result(), ids)
@@ -68,12 +71,16 @@ def add_many(
                         progress(len(ids))
                 pending = following
                 if pending is None:
-                    return ids
-        except LaminaError as error:
-            error.details.setdefault("added", len(ids))
+                    break
+            if trouble is not None:  # everything before it is written by now
+                raise trouble
+        except Exception as error:
+            if isinstance(error, LaminaError):
+                error.details.setdefault("added", len(ids))
             if ids:
                 error.add_note(f"{len(ids)} memories of this call were added before it and are kept.")
             raise
+    return ids
 
 
 def update(context: Context, id: str, changes: Mapping[str, Any]) -> Memory:
@@ -84,13 +91,12 @@ def update(context: Context, id: str, changes: Mapping[str, Any]) -> Memory:
         raise InvalidInputError("update was given nothing to change.", hint=f"Fields are {', '.join(_CHANGEABLE)}.")
     if "text" in given and given["text"] is None:
         raise InvalidInputError("text cannot be taken away.", hint="Use delete to forget the memory.")
-    if "scope" in given and not context.allows(given["scope"]):
-        raise InvalidInputError(
-            f"This handle may not write to scope {given['scope']!r}.", hint="Open it for that scope."
-        )
+    if "scope" in given:
+        context.check_writes_to(given["scope"])
     if vector is not None:
         vector = check_vector(vector, context.dim or None)
     with context.catalog.write("updating a memory") as writer:
+        _write_uses(context, writer)  # first: they belong to the revision that ends here, and go on with the next
         before = context.current(writer, id)
         after = replace(before, **given)
         if after == before and vector is None:
@@ -104,6 +110,7 @@ def supersede(context: Context, old_id: str, new_id: str) -> Memory:
     if old_id == new_id:
         raise InvalidInputError("A memory cannot supersede itself.", hint="Name two memories.")
     with context.catalog.write("superseding a memory") as writer:
+        _write_uses(context, writer)
         old, new = context.current(writer, old_id), context.current(writer, new_id)
         if old.superseded_by == new.id:
             return old.to_memory()
@@ -126,11 +133,11 @@ def delete(context: Context, id: str, *, purge: bool) -> Deletion:
     check_id(id)
     if not purge:
         with context.catalog.write("deleting a memory") as writer:
+            _write_uses(context, writer)
             record = context.current(writer, id)
             passages = writer.passages_of(record.seq)
             writer.remove_bands(record.seq, bands_of(record, context.settings.passage_chars))
             writer.end(record, "delete", now_micros(), indexed(record))
-            _write_uses(context, writer)
         removed = {"row": 1, "text": len(passages), "vector": sum(row[4] is not None for row in passages)}
         return Deletion(
             id=id, purged=False, removed=removed, kept=("history: its past texts; purge=True scrubs them too",)
@@ -181,7 +188,7 @@ def find_similar(context: Context, id: str) -> tuple[str, ...]:
 
 
 def _numbered(items: Iterable[str | Mapping[str, Any]]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    if isinstance(items, (str, bytes, Mapping)):
+    if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
         raise InvalidInputError("add_many needs several items.", hint="Pass a list of texts or of dicts.")
     for number, item in enumerate(items):
         if isinstance(item, str):
@@ -196,21 +203,30 @@ def _numbered(items: Iterable[str | Mapping[str, Any]]) -> Iterator[tuple[int, M
             )
 
 
-def _next_batch(context: Context, numbered: Iterator[tuple[int, Mapping[str, Any]]]) -> list[Prepared]:
+def _next_batch(
+    context: Context, numbered: Iterator[tuple[int, Mapping[str, Any]]]
+) -> tuple[list[Prepared], Exception | None]:
+    """Return the next items, and what ended them early: a bad item, or the caller's own iterator."""
     batch: list[Prepared] = []
     chars = 0
-    for number, values in numbered:
-        try:
-            prepared = prepare(context, values)
-        except LaminaError as error:
-            error.details.setdefault("item", number)
-            error.add_note(f"It was item {number} of the call.")
-            raise
-        batch.append(prepared)
-        chars += len(prepared.record.text)
-        if len(batch) >= BATCH_ITEMS or chars >= BATCH_CHARS:
-            break
-    return batch
+    try:
+        for number, values in numbered:
+            batch.append(_prepared(context, number, values))
+            chars += len(batch[-1].record.text)
+            if len(batch) >= BATCH_ITEMS or chars >= BATCH_CHARS:
+                break
+    except Exception as error:  # noqa: BLE001 - raised to the caller once the items before it are written
+        return batch, error
+    return batch, None
+
+
+def _prepared(context: Context, number: int, values: Mapping[str, Any]) -> Prepared:
+    try:
+        return prepare(context, values)
+    except LaminaError as error:
+        error.details.setdefault("item", number)
+        error.add_note(f"It was item {number} of the call.")
+        raise
 
 
 def _embedded(context: Context, batch: list[Prepared]) -> list[Prepared]:
@@ -249,8 +265,16 @@ def _record_identity(context: Context, writer: Writer, batch: Sequence[Prepared]
                 if not passage.given:
                     passage.scale, passage.codes = None, None
     if recorded != context.recorded:
-        context.recorded = recorded
-        context.recorded_dim = int(writer.meta("dim") or 0)
+        held = context.recorded, context.recorded_dim
+
+        def forget() -> None:
+            context.recorded, context.recorded_dim = held
+
+        writer.on_undo(forget)
+        context.see_identity(writer)
+    for item in batch:
+        if item.vector is not None:  # the first of the store may stand beside others in this batch
+            check_vector(item.vector, context.recorded_dim)
 
 
 def _train_once(writer: Writer, batch: Sequence[Prepared]) -> None:
@@ -277,7 +301,7 @@ def _revise(
     after.revision, after.valid_from, after.valid_to, after.ended = before.revision + 1, at, 0, None
     prepared = prepare_record(context, after, vector=vector)
     held = writer.passages_of(before.seq) if before.text == after.text and vector is None else []
-    if len(held) == len(prepared.draft.passages):
+    if [row[1:3] for row in held] == [(passage.start, passage.stop) for passage in prepared.draft.passages]:
         prepared.draft.bands = bands_of(after, context.settings.passage_chars)
         for passage, (_, _, _, scale, codes, given) in zip(prepared.draft.passages, held, strict=True):
             passage.scale, passage.codes, passage.given = scale, codes, bool(given)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina.search.vectors import to_int8
+from lamina.storage.codecs import damaged
 from lamina.storage.filters import Filter
 from lamina.storage.reader import Position, Reader
 
@@ -202,7 +203,11 @@ class PassageColumns:
 
     def _append(self, growing: dict[str, _Growing], batch: list[tuple[Any, ...]]) -> dict[str, npt.NDArray[Any]]:
         passage, memory, scope, kind, thread, position, created, tokens, scale, codes = zip(*batch, strict=True)
-        scales = np.array([value or 0.0 for value in scale], dtype=np.float32)
+        wide = np.array([value or 0.0 for value in scale], dtype=np.float64)
+        sane = np.abs(wide) < _MOST_SCALE  # not so where it is NaN
+        if not sane.all():
+            self.damaged |= {number for number, well in zip(passage, sane.tolist(), strict=True) if not well}
+        scales = np.where(sane, wide, 0.0).astype(np.float32)
         if any(code is not None and len(code) != self.dim for code in codes):
             scales, codes = self._converted(passage, scales, codes)
         blank = bytes(self.dim)
@@ -217,7 +222,10 @@ class PassageColumns:
             "created": created,
             "tokens": tokens,
         }
-        rows = {name: np.array(values, dtype=np.int64) for name, values in rows.items()}
+        try:
+            rows = {name: np.array(values, dtype=np.int64) for name, values in rows.items()}
+        except (TypeError, ValueError, OverflowError) as error:
+            raise damaged(f"passages {passage[0]} to {passage[-1]}", f"a number is none ({error})") from None
         rows["scale"] = scales
         rows["codes"] = np.frombuffer(joined, dtype=np.int8).reshape(len(batch), self.dim)
         return {name: growing[name].append(values) for name, values in rows.items()}
@@ -252,6 +260,8 @@ class PassageColumns:
         return Columns(**kept, alive=alive[alive], order=order, rank=rank)
 
 
+_MOST_SCALE = 1e6
+"""A scale beyond it is no scale: vectors have length one."""
 _INTEGERS = ("passage", "memory", "scope", "type", "thread", "position", "created", "tokens")
 
 

@@ -80,7 +80,7 @@ class TermStatistics:
     def idf(self, term: str) -> float:
         """Return the inverse document frequency that FTS5 gives a term."""
         count = self.frequency.get(term, 0)
-        return max(math.log((self.store.passages - count + 0.5) / (count + 0.5)), _LEAST_IDF)
+        return max(math.log((max(self.store.passages - count, 0) + 0.5) / (count + 0.5)), _LEAST_IDF)
 
     def weight(self, term: str | None) -> float:
         """Return how much a query word counts in its vector: ln((N + 1) / (df + 0.5)); 0 for no word at all."""
@@ -91,7 +91,7 @@ class TermStatistics:
     @property
     def mean_tokens(self) -> float:
         """Mean number of tokens of a passage."""
-        return self.store.tokens / self.store.passages if self.store.passages else 1.0
+        return (self.store.tokens / self.store.passages if self.store.passages else 0.0) or 1.0
 
 
 def ease_length(scores: npt.NDArray[np.float32], tokens: npt.NDArray[np.int64], mean: float) -> npt.NDArray[np.float32]:

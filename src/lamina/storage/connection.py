@@ -206,10 +206,11 @@ class ConnectionPool:
                 with self._checkpoint_lock.hold(5.0 if truncate else 0.0), self._mapped("moving the log"):
                     connection = self._writer = self._writer or self._open(writing=True)
                     mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if truncate else apsw.SQLITE_CHECKPOINT_PASSIVE
-                    self._log_pages, moved = connection.wal_checkpoint(mode=mode)
+                    pages, moved = connection.wal_checkpoint(mode=mode)
+                    self._log_pages = pages
                     if truncate:
                         self._sync_log(connection)
-                    return self._log_pages == moved
+                    return bool(pages == moved)
             except LockedError:
                 return False
 

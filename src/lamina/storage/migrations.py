@@ -14,6 +14,7 @@ from typing import Any
 import apsw
 
 from lamina.errors import FormatError
+from lamina.storage.codecs import damaged
 from lamina.storage.dialect import SqliteDialect
 
 __all__ = ["APPLICATION_ID", "FORMAT_VERSION", "MIGRATIONS", "check_format", "migrate", "recreate_text"]
@@ -167,7 +168,7 @@ def check_format(db: Any, where: str) -> tuple[int, bool]:
     features: dict[str, str] = dict(
         db.execute("SELECT key, value FROM meta WHERE key IN ('reader_features', 'writer_features')").fetchall()
     )
-    unknown = set(json.loads(features.get("reader_features", "[]"))) - READER_FEATURES
+    unknown = _features(features.get("reader_features"), where) - READER_FEATURES
     if unknown:
         raise FormatError(
             f"{where} was written by a newer Lamina (format {version}, needs {', '.join(sorted(unknown))}).",
@@ -175,6 +176,21 @@ def check_format(db: Any, where: str) -> tuple[int, bool]:
             format=version,
         )
     writable = (
-        version <= FORMAT_VERSION and not set(json.loads(features.get("writer_features", "[]"))) - WRITER_FEATURES
+        version <= FORMAT_VERSION and not _features(features.get("writer_features"), where) - WRITER_FEATURES
     )
     return version, writable
+
+
+def _features(text: str | None, where: str) -> set[str]:
+    """Return a recorded list of features.
+
+    Raises:
+        CorruptionError: It is none any more.
+    """
+    try:
+        found = json.loads(text or "[]")
+    except ValueError:
+        found = None
+    if not isinstance(found, list):
+        raise damaged(where, "its list of features is no list")
+    return {str(name) for name in found}

@@ -337,8 +337,11 @@ class Reader:
             hurt=row[25],
             used_at=row[26],
         )
+        # What changes while a revision lives or ends is not in its fingerprint.
+        if not all(isinstance(value, int) for value in (valid_to, ended, *row[23:27])):
+            raise damaged(f"memory {id}", "a count or a time is no number")
         if valid_to:
-            from_micros(valid_to)  # the fingerprint was taken before the revision ended
+            from_micros(valid_to)
         if record.fingerprint() != hash:
             raise damaged(f"memory {id}", "its fingerprint differs")
         return record

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from lamina.errors import InvalidInputError
+from lamina.storage.codecs import damaged
 from lamina.types import MEMORY_TYPES, Memory
 
 __all__ = [
@@ -159,8 +160,15 @@ def to_micros(moment: datetime, name: str = "time") -> int:
 
 
 def from_micros(micros: int) -> datetime:
-    """Return microseconds since 1970 as an aware datetime in UTC."""
-    return _EPOCH + timedelta(microseconds=micros)
+    """Return microseconds since 1970 as an aware datetime in UTC.
+
+    Raises:
+        CorruptionError: No calendar has it; what is stored was checked when it came in.
+    """
+    try:
+        return _EPOCH + timedelta(microseconds=micros)
+    except (OverflowError, TypeError):
+        raise damaged("a time", f"{micros} is out of range") from None
 
 
 class _Ids:

@@ -1,11 +1,16 @@
 """The rig that tries to break a store, shipped so that others can test what they build on one.
 
 - :class:`CrashFS` records what happens below a folder and shows how it may look after the power went;
-- :func:`every_fault` and :func:`inject` make each file operation fail in turn;
+- :func:`every_fault` and :func:`inject` make each file operation fail in turn, and :data:`WRITE_PATHS` with
+  :class:`PathRig` do so on every way through which the public face writes;
 - :class:`Killer` ends processes with ``SIGKILL`` at random moments;
+- :func:`mixed_work` writes all kinds of things and says so, and :class:`Ledger` knows what must be there afterwards;
+- :class:`MemoriesMachine` walks the public face at random beside :class:`MemoriesModel`, a model in plain Python;
+- :func:`judge` says what becomes of a store whose bytes were damaged;
+- :func:`build_golden` makes a store for versions to come, :func:`describe_store` tells all that one holds;
 - :class:`CatalogTests` and :class:`EmbedderTests` are contracts that a backend's tests inherit.
 
-Exports load on first use. The contract classes need pytest.
+Exports load on first use. The contract classes need pytest, the machine pytest and hypothesis.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lamina.testing._catalog_contract import CatalogTests
     from lamina.testing._crashfs import CrashFS, CrashImage
+    from lamina.testing._damage import Damage, Verdict, flip_bits, judge, overwrite, truncate_file
     from lamina.testing._disk import Disk, Loss
     from lamina.testing._drafts import make_draft
     from lamina.testing._embedder_contract import EmbedderTests
@@ -30,51 +36,103 @@ if TYPE_CHECKING:
         inject,
         run_with_fault,
     )
+    from lamina.testing._golden import build_golden, describe_store
     from lamina.testing._kill import Killer, KillOutcome
+    from lamina.testing._ledger import Entry, Ledger, files_holding
+    from lamina.testing._machine import MemoriesMachine
+    from lamina.testing._model import MemoriesModel
+    from lamina.testing._paths import WRITE_PATHS, PathRig, TinyEmbedder
+    from lamina.testing._patient import Patient, make_patient
     from lamina.testing._report import report_counts
+    from lamina.testing._several import run_writers
+    from lamina.testing._workloads import OPERATIONS, Scribe, mixed_work
 
 __all__ = [
     "FAULTS",
+    "OPERATIONS",
+    "WRITE_PATHS",
     "Acknowledge",
     "CatalogTests",
     "CrashFS",
     "CrashImage",
+    "Damage",
     "Disk",
     "EmbedderTests",
+    "Entry",
     "Fault",
     "FaultOutcome",
     "KillOutcome",
     "Killer",
+    "Ledger",
     "Loss",
+    "MemoriesMachine",
+    "MemoriesModel",
+    "PathRig",
+    "Patient",
+    "Scribe",
+    "TinyEmbedder",
+    "Verdict",
     "Workload",
+    "build_golden",
     "count_faults",
+    "describe_store",
     "every_fault",
+    "files_holding",
+    "flip_bits",
     "inject",
+    "judge",
     "make_draft",
+    "make_patient",
+    "mixed_work",
+    "overwrite",
     "report_counts",
     "run_with_fault",
+    "run_writers",
+    "truncate_file",
 ]
 
 _HOME = {
     "FAULTS": "_faults",
+    "OPERATIONS": "_workloads",
+    "WRITE_PATHS": "_paths",
     "Acknowledge": "_faults",
     "CatalogTests": "_catalog_contract",
     "CrashFS": "_crashfs",
     "CrashImage": "_crashfs",
+    "Damage": "_damage",
     "Disk": "_disk",
     "EmbedderTests": "_embedder_contract",
+    "Entry": "_ledger",
     "Fault": "_faults",
     "FaultOutcome": "_faults",
     "KillOutcome": "_kill",
     "Killer": "_kill",
+    "Ledger": "_ledger",
     "Loss": "_disk",
+    "MemoriesMachine": "_machine",
+    "MemoriesModel": "_model",
+    "PathRig": "_paths",
+    "Patient": "_patient",
+    "Scribe": "_workloads",
+    "TinyEmbedder": "_paths",
+    "Verdict": "_damage",
     "Workload": "_faults",
+    "build_golden": "_golden",
     "count_faults": "_faults",
+    "describe_store": "_golden",
     "every_fault": "_faults",
+    "files_holding": "_ledger",
+    "flip_bits": "_damage",
     "inject": "_faults",
+    "judge": "_damage",
     "make_draft": "_drafts",
+    "make_patient": "_patient",
+    "mixed_work": "_workloads",
+    "overwrite": "_damage",
     "report_counts": "_report",
     "run_with_fault": "_faults",
+    "run_writers": "_several",
+    "truncate_file": "_damage",
 }
 
 

@@ -82,9 +82,7 @@ class Ledger:
         elif kind == "update":
             self.entries[id] = replace(self.entries[id], text=op["text"], changes=self.entries[id].changes + 1)
         elif kind == "supersede":
-            self.entries[id] = replace(
-                self.entries[id], superseded_by=op["by"], changes=self.entries[id].changes + 1
-            )
+            self.entries[id] = replace(self.entries[id], superseded_by=op["by"], changes=self.entries[id].changes + 1)
         elif kind == "feedback":
             self.entries[id] = replace(self.entries[id], helped=self.entries[id].helped + 1)
         elif kind in ("delete", "purge"):
@@ -107,11 +105,12 @@ class Ledger:
             if not new:
                 return
             texts = [entry.text for entry in new.values()]
-            assert sorted(texts) == sorted(op["texts"]), f"a batch was written in part: {len(texts)} of {len(op['texts'])}"
+            assert sorted(texts) == sorted(op["texts"]), (
+                f"a batch was written in part: {len(texts)} of {len(op['texts'])}"
+            )
             self._apply({**op, "ids": list(new), "texts": texts})
-        elif op["op"] in ("update", "supersede", "feedback", "delete", "purge"):
-            if found.get(op["id"]) != self.entries[op["id"]]:
-                self._apply({**op, "texts": []})  # an unfinished purge promises nothing about bytes yet
+        elif op["op"] != "upkeep" and found.get(op["id"]) != self.entries[op["id"]]:
+            self._apply({**op, "texts": []})  # an unfinished purge promises nothing about bytes yet
 
     def check(self, folder: Path, *, embedder: Any = "none", level: Any = "structure") -> None:
         """Open the store and compare; the ledger then knows what became of the write under way.

@@ -96,8 +96,8 @@ WRITE_PATHS: dict[str, Callable[[Path, Acknowledge], None]] = {
     "feedback": _step("feedback"),
     "backup": _upkeep(lambda store, folder: store.backup(folder / BACKUP)),
     "reindex": _reindex,
-    "optimize": _upkeep(lambda store, folder: store.optimize()),
-    "repair": _upkeep(lambda store, folder: store.repair()),
+    "optimize": _upkeep(lambda store, _: store.optimize()),
+    "repair": _upkeep(lambda store, _: store.repair()),
     "salvage": _salvage,
 }
 """Each write path of the public face; ``salvage`` is :func:`lamina.repair` of a store whose text index is damaged."""
@@ -181,9 +181,8 @@ def _damage_text_index(path: Path) -> None:
 
     db = apsw.Connection(str(path))
     try:
-        db.pragma("writable_schema", True)
-        root = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'text_now_data'").fetchall()[0][0]
-        size = db.pragma("page_size")
+        root: Any = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'text_now_data'").fetchall()[0][0]
+        size: Any = db.execute("PRAGMA page_size").fetchall()[0][0]
     except apsw.Error as error:  # pragma: no cover - the template is healthy
         raise LaminaError(f"The template cannot be damaged: {error}.") from error
     finally:

@@ -1,4 +1,7 @@
-"""Numbered workloads over the public face, for the kill, fault and crash rigs; :class:`Ledger` checks what they leave."""
+"""Numbered workloads over the public face, for the kill, fault and crash rigs.
+
+:class:`Ledger` checks what they leave.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,11 @@ __all__ = ["OPERATIONS", "Scribe", "mixed_work", "words"]
 
 OPERATIONS = ("add", "add_many", "update", "delete", "purge", "supersede", "feedback")
 
-_VOCABULARY = (
+_SENTENCE = (
     "deploy window friday release rollback migration latency cache index budget meeting invoice contract garden tomato "
     "train ticket hotel bridge river mountain coffee printer password rotation backup window schema"
-).split()
+)
+_VOCABULARY = _SENTENCE.split()
 
 
 def words(rng: random.Random, label: str, count: int = 12) -> str:
@@ -97,9 +101,7 @@ class Scribe:
             self.add()
             return
         old, new = self._rng.sample(free, 2)
-        self._do(
-            {"op": "supersede", "id": old, "by": new}, lambda: _nothing(self.store.memories.supersede(old, new))
-        )
+        self._do({"op": "supersede", "id": old, "by": new}, lambda: _nothing(self.store.memories.supersede(old, new)))
 
     def feedback(self) -> None:
         """Say that a memory helped."""
@@ -131,7 +133,7 @@ def mixed_work(
     writer: str = "w",
     embedder: str = "none",
 ) -> None:
-    """Open the store and write for ever, all operations mixed; what earlier runs of the same writer added is changed too.
+    """Open the store and write for ever, all operations mixed, also on what earlier runs of the same writer added.
 
     Args:
         folder: Of the store; made if missing.

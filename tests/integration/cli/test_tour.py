@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from lamina.cli.commands.tour import QUESTIONS
+
 Cli = Any
 
 
@@ -45,6 +47,21 @@ def test_the_tour_as_json(cli: Cli, temporary: Path) -> None:
     assert "port 5433" in steps['lamina recall "which port is staging on?"']["output"]
     assert document["store"] is None
     assert document["seconds"] < 10
+
+
+def test_the_tours_questions_are_answered(cli: Cli, temporary: Path) -> None:
+    """Nine of ten questions get the memory that answers them first: a tour of wrong answers would show the opposite."""
+    steps = cli("tour", "--json").json["steps"]
+    asked = {step["command"]: step["output"] for step in steps if "ms" in step}
+
+    right = [
+        question
+        for question, answer in QUESTIONS.items()
+        if asked[f'lamina recall "{question}" -n 1'].startswith(answer)
+    ]
+
+    assert len(QUESTIONS) == 20
+    assert len(right) >= 18
 
 
 def test_the_tour_takes_a_file_of_the_user(cli: Cli, tmp_path: Path, temporary: Path) -> None:

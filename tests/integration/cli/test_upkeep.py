@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import sqlite3
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 import lamina
@@ -23,7 +23,8 @@ def test_init_makes_a_store_and_says_what_next(cli: Cli, tmp_path: Path) -> None
     again = cli("init", "here", "--json").json
 
     assert str(tmp_path / "here") in made.out
-    assert "lamina --store" in made.out
+    assert f"export LAMINA_STORE={tmp_path / 'here'}" in made.out
+    assert "export" not in cli("init").out
     assert (again["location"], again["created"]) == (str(tmp_path / "here"), False)
     assert cli("init", "--store", "there", "--json").json["location"] == str(tmp_path / "there")
     assert cli("init", "--json").json["location"] == str(tmp_path / "store")
@@ -120,15 +121,9 @@ def test_a_damaged_catalog_is_found_and_repaired(cli: Cli, place: Path) -> None:
 
 def test_a_store_of_the_future_is_refused(cli: Cli, filled: dict[str, str], place: Path) -> None:
     """Exit code 9, and status still says which store it is."""
-    connection = sqlite3.connect(place / ".lamina" / "catalog.db")
-    try:
-        tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        assert "meta" in tables
-        connection.execute("UPDATE meta SET value = '999' WHERE key LIKE '%format%' OR key LIKE '%reader%'")
-        connection.execute("PRAGMA user_version = 999")
-        connection.commit()
-    finally:
-        connection.close()
+    connection = apsw.Connection(str(place / ".lamina" / "catalog.db"))
+    connection.execute("""UPDATE meta SET value = '["time-travel"]' WHERE key = 'reader_features'""")
+    connection.close()
 
     assert cli("list", "--json", code=9).error["code"] == "format"
     assert str(place) in cli("status", code=9).err

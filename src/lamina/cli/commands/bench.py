@@ -52,14 +52,17 @@ class Benchmarks(Group):
 
 
 def _option(option: BenchOption) -> click.Option:
+    # An explicit default, even None, would count as a value that was given.
+    default = (
+        {} if option.required or option.default in (None, ()) else {"default": option.default, "show_default": True}
+    )
     return click.Option(
         [f"--{option.name.replace('_', '-')}"],
         type=_TYPES[option.type],
-        default=option.default,
         required=option.required,
         multiple=option.multiple,
-        show_default=not option.required and option.default not in (None, ()),
         help=option.help,
+        **default,
     )
 
 

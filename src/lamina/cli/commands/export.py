@@ -12,7 +12,7 @@ import click
 from lamina.cli.exit_codes import ExitCode
 from lamina.cli.params import filter_arguments, filter_options
 from lamina.cli.progress import progress
-from lamina.cli.shell import Command, Shell, pass_shell, store_path
+from lamina.cli.shell import Command, Shell, pass_shell, store_path, writing_output
 from lamina.formats import WRITABLE, write
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def _document(memories: Iterable[Memory]) -> Iterator[bytes]:
 
 def _to_stdout(parts: Iterable[bytes]) -> None:
     """Writes bytes as they are: files are UTF-8, whatever the terminal is set to."""
-    sys.stdout.flush()
     for part in parts:
-        sys.stdout.buffer.write(part)
-    sys.stdout.buffer.flush()
+        with writing_output():
+            sys.stdout.buffer.write(part)
+    with writing_output():
+        sys.stdout.buffer.flush()

@@ -25,7 +25,7 @@ def command(shell: Shell, memory_id: str, only_text: bool) -> ExitCode:
         memory = store.memories.get(memory_id)
     if only_text and not shell.json:
         text = clean(memory.text) if is_terminal(sys.stdout) else memory.text
-        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        shell.write(text if text.endswith("\n") else text + "\n")
         return ExitCode.OK
     shell.emit({"memory": to_json(memory)}, lambda: memory_lines(memory, shell.out))
     return ExitCode.OK

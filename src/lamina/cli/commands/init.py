@@ -58,11 +58,21 @@ def _lines(shell: Shell, document: dict[str, Any]) -> Iterator[str]:
         yield f"{paint.yellow('note:')} {notice}"
     yield ""
     yield "Next:"
-    prefix = "lamina" if Path.cwd() == Path(location) else f'lamina --store "{location}"'
+    named = os.environ.get("LAMINA_STORE")
+    here = (
+        [] if Path.cwd() == Path(location) or (named and store_path(named) == Path(location)) else [_export(location)]
+    )
     for line, what in (
-        (f'{prefix} add "We deploy on Tuesdays, never on Fridays."', "remember something"),
-        (f'{prefix} recall "when can I release?"', "ask in your own words"),
-        (f"{prefix} import notes.md", "read a file: text, JSON lines or CSV"),
+        *here,
+        ('lamina add "We deploy on Tuesdays, never on Fridays."', "remember something"),
+        ('lamina recall "when can I release?"', "ask in your own words"),
+        ("lamina import notes.md", "read a file: text, JSON lines or CSV"),
     ):
         yield f"  {paint.cyan(line)}"
         yield paint.dim(f"      {what}")
+
+
+def _export(location: str) -> tuple[str, str]:
+    from shlex import quote
+
+    return f"export LAMINA_STORE={quote(location)}", "use this store from anywhere; --store does it for one command"

@@ -12,6 +12,7 @@ from lamina.cli.output import to_json
 from lamina.cli.paint import clean
 from lamina.cli.render import size
 from lamina.cli.shell import Command, Shell, pass_shell
+from lamina.formats.fields import iso_time, parse_time
 
 __all__ = ["command", "table"]
 
@@ -24,6 +25,8 @@ def command(shell: Shell) -> ExitCode:
     """Count memories, passages, vectors, history and bytes."""
     with shell.open() as store:
         document = to_json(store.stats())
+    if document.get("last_write"):
+        document["last_write"] = iso_time(parse_time(document["last_write"]))
     shell.emit(document, lambda: _lines(document))
     return ExitCode.OK
 

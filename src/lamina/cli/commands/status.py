@@ -25,6 +25,7 @@ def command(shell: Shell) -> ExitCode:
     from lamina.maintain.doctor import free_bytes
 
     location, reason = find_store(shell.store)
+    reason = "named by --store" if shell.store else reason
     settings = load_settings(location)
     document: dict[str, Any] = {
         "location": str(location),

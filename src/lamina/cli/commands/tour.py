@@ -6,7 +6,7 @@ import io
 import shlex
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,21 +23,31 @@ from lamina.formats.fields import iso_time
 
 __all__ = ["command"]
 
-QUESTIONS: Final = (
-    "can several programs use the same folder at once?",
-    "why not just pickle everything?",
-    "does it phone home?",
-    "which folder will my memories end up in?",
-    "how do I load my notes?",
-    "why was sqlite reached through another package?",
-    "what should I do after fsync returned an error?",
-    "how big may one memory be?",
-    "what if I run out of disk space half way?",
-    "how does it fit answers into a prompt?",
-    "is it ok to delete the search folder?",
-    "who is this made for?",
-)
-"""Asked of the examples; each shares few words with its answer."""
+QUESTIONS: Final[Mapping[str, str]] = {
+    "do I need an API key?": "No key",
+    "does it phone home?": "No telemetry",
+    "which folder will my memories end up in?": "Which store",
+    "can several programs use the same folder at once?": "Several processes",
+    "another process holds the lock, what now?": "Answer: Another process",
+    "what should I do after fsync returned an error?": "A failed fsync",
+    "is it ok to delete the search folder?": "What lies",
+    "why was sqlite reached through another package?": "Why apsw",
+    "why not just pickle everything?": "No pickle",
+    "how are texts compressed?": "Compression",
+    "which embedding model is used by default?": "Static word vectors",
+    "can a cloned repository change my settings?": "lamina.toml",
+    "how do I restrict what a handle can see?": "Scopes",
+    "how can I see what was known last week?": "Answer: Update it",
+    "what happens to long documents?": "Passages",
+    "how long may a text be?": "Limits",
+    "how does it fit answers into a prompt?": "Token budgets",
+    "how do I make a good answer rank higher next time?": "Feedback",
+    "is the newest information lost when an index is full?": "Nothing is cut",
+    "how is the quality of recall measured?": "How LoCoMo",
+}
+"""Asked of the examples, with the beginning of the memory that answers."""
+
+_ONE_LINE: Final = 96  # from so many columns a question and its answer share a line
 
 
 @click.command("tour", cls=Command)
@@ -85,25 +95,25 @@ class _Tour:
         examples = tour_file()
         yield from self._text(
             "Lamina remembers what it is told, finds it when asked in other words, and says why. No key, no server, no "
-            "download. This tour uses a store in a temporary folder, as if LAMINA_STORE named it."
+            "download. This tour works in a temporary folder; its commands are shown without the --store that names it."
         )
         yield from self.step("Fill it: memories about Lamina itself, a JSON object a line.", ["import", str(examples)])
         if file is not None:
             yield from self._own(file)
         yield from self.step(
             "Ask in your own words. Words and meaning speak for an answer, and so do its neighbours in a conversation.",
-            ["recall", "what happens to my memories when the power goes out?", "-n", "3", "--lines", "2"],
+            ["recall", "what happens to my memories when the power goes out?", "-n", "2", "--lines", "2"],
         )
         yield from self._questions()
         yield from self.step(
             "See the reasons of one answer, each signal with its weight.",
-            ["recall", "is it safe to open a store twice?", "-n", "1", "--lines", "2", "--explain"],
+            ["recall", "is it ok to delete the search folder?", "-n", "1", "--lines", "2", "--explain"],
         )
         yield from self.step(
             "Narrow it: by type, tag, time or your own metadata.",
             [
                 "recall",
-                "why was it built like this?",
+                "how much precision is given up?",
                 "--type",
                 "project",
                 "--tag",
@@ -140,7 +150,8 @@ class _Tour:
         import lamina
 
         paint, width = self.shell.out, self.shell.width
-        yield from self._title("More questions, with the first answer of each.")
+        yield from self._title("Twenty more questions, with the first answer to each.")
+        margin = max(map(len, QUESTIONS)) + 2
         with lamina.open(self.store, read_only=True) as store:
             times = []
             for question in QUESTIONS:
@@ -148,21 +159,25 @@ class _Tour:
                 hits = store.memories.recall(question, scope="private", limit=1)
                 times.append((time.perf_counter() - begun) * 1000)
                 best = hits[0].memory if hits else None
-                text = one_line(best.title or best.text, width - 8) if best else "nothing found"
-                yield f"  {paint.cyan(question)}"
-                yield f"    -> {text}"
+                answer = (best.title or best.text) if best else "nothing found"
+                if width >= _ONE_LINE:
+                    gap = " " * (margin - len(question))
+                    yield f"  {paint.cyan(question)}{gap}{one_line(answer, width - margin - 2)}"
+                else:
+                    yield f"  {paint.cyan(question)}"
+                    yield f"    {one_line(answer, width - 4)}"
                 self.steps.append(
                     {
-                        "title": "question",
+                        "title": "",
                         "command": _typed(["recall", question, "-n", "1"]),
-                        "output": text,
+                        "output": answer,
                         "exit": 0,
                         "expected_exit": 0,
                         "ms": times[-1],
                     }
                 )
         times.sort()
-        yield paint.dim(f"  {len(times)} questions to an open store: {times[len(times) // 2]:.1f} ms each")
+        yield paint.dim(f"  asked of an open store: {times[len(times) // 2]:.1f} ms each")
 
     def _change(self) -> Iterator[str]:
         """What was true stops being true: update, history, as-of, supersede, purge."""

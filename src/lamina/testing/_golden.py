@@ -1,0 +1,138 @@
+"""Golden stores: a small store of each format version, kept for ever, and all that it must still say.
+
+::
+
+    python -m lamina.testing._golden tests/golden
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from lamina.fs import write_file
+from lamina.store import Store
+from lamina.store import open as open_store
+from lamina.testing._paths import TinyEmbedder
+from lamina.types import Memory
+
+__all__ = ["build_golden", "describe_store"]
+
+_BEGAN = datetime(2024, 2, 29, 12, 0, tzinfo=UTC)
+_QUERIES = ("deploy friday", "Grüße", "orders endpoint", "gone")
+
+
+def build_golden(folder: Path) -> Path:
+    """Make a golden store of the format that this version writes.
+
+    Args:
+        folder: Gets ``format-N.db``, the catalog, and ``format-N.json``, all that it must say; neither may exist.
+
+    Returns:
+        The catalog.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix="lamina-golden-"))
+    try:
+        with open_store(scratch / "store", embedder=TinyEmbedder()) as store:
+            _fill(store)
+            moments = [change.at for change in store.memories.history(store.memories.list(limit=None)[-1].id)]
+            expected = describe_store(store, [moments[0] + timedelta(seconds=1), *moments[1:]])
+            version = store.stats()["format"]
+        with open_store(scratch / "store", embedder="none") as store:
+            store.optimize()  # folds the log into the catalog, which is then all there is
+        target = folder / f"format-{version}.db"
+        write_file(target, (scratch / "store" / ".lamina" / "catalog.db").read_bytes(), mode=0o644)
+        text = json.dumps(expected, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+        write_file(target.with_suffix(".json"), text.encode("utf-8"), mode=0o644)
+        return target
+    finally:
+        shutil.rmtree(scratch)
+
+
+def describe_store(store: Store, moments: list[datetime]) -> dict[str, Any]:
+    """Return everything that a store says, as JSON values.
+
+    Args:
+        store: An open store.
+        moments: Times for which recall is asked too.
+    """
+    memories = store.memories.list(limit=None)
+    ids = {memory.id for memory in memories}
+    past = {hit.memory.id for moment in moments for hit in store.memories.recall("gone", mode="text", as_of=moment)}
+    return {
+        "moments": [moment.isoformat() for moment in moments],
+        "memories": [_plain(memory) for memory in memories],
+        "history": {
+            id: [
+                {"action": change.action, "at": change.at.isoformat(), "fields": list(change.fields)}
+                for change in store.memories.history(id)
+            ]
+            for id in sorted(ids | past)
+        },
+        "recall": {query: [hit.memory.id for hit in store.memories.recall(query, mode="text")] for query in _QUERIES},
+        "recall_as_of": {
+            moment.isoformat(): {
+                query: sorted(hit.memory.text for hit in store.memories.recall(query, mode="text", as_of=moment))
+                for query in _QUERIES
+            }
+            for moment in moments
+        },
+        "count": store.memories.count(),
+        "tagged": [memory.id for memory in store.memories.list(tags=["ops"])],
+        "where": [memory.id for memory in store.memories.list(where={"level": {"gte": 2}})],
+    }
+
+
+def _fill(store: Store) -> None:
+    """One of everything that a catalog can hold."""
+    add = store.memories.add
+    first = add(
+        "Deploy on friday is forbidden. Grüße, 世界 🙂 \x00 end",
+        title="Deploys",
+        description="When not to deploy",
+        type="project",
+        scope="team",
+        tags=["ops", "rule"],
+        importance=0.9,
+        source="https://example.org/rules",
+        thread="meeting",
+        position=0,
+        created_at=_BEGAN,
+        metadata={"level": 3, "deep": {"list": [1, None, "é"]}},
+    )
+    add("The orders endpoint answers 409 when busy.", created_at=_BEGAN + timedelta(days=1), metadata={"level": 1})
+    add("a long text about the harbour. " * 200, created_at=_BEGAN + timedelta(days=2), thread="meeting", position=1)
+    old = add("The orders endpoint answers 500 when busy.", created_at=_BEGAN + timedelta(days=3))
+    add("It is over.", created_at=_BEGAN + timedelta(days=4), valid_until=_BEGAN + timedelta(days=5))
+    gone = add("This one is gone.", created_at=_BEGAN + timedelta(days=6), scope="user/alice")
+    given = add("With a vector of its own.", created_at=_BEGAN + timedelta(days=7), vector=[1, 0, 0, 0, 0, 0, 0, 1])
+    store.memories.update(first.id, text="Deploy on friday is allowed again. Grüße", tags=["ops"])
+    store.memories.supersede(old.id, given.id)
+    store.memories.delete(gone.id)
+    store.memories.feedback(given.id, "helped")
+    scrubbed = add("Nobody may ever read this one.", created_at=_BEGAN)
+    store.memories.delete(scrubbed.id, purge=True)
+
+
+def _plain(memory: Memory) -> dict[str, Any]:
+    values = asdict(memory)
+    return {name: _json(value) for name, value in values.items() if name not in ("uses", "similar")}
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, tuple):
+        return list(value)
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+if __name__ == "__main__":
+    print(build_golden(Path(sys.argv[1])))  # noqa: T201  (a tool's answer)

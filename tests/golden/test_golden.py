@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+import lamina
+from lamina.testing import TinyEmbedder, build_golden, describe_store
+
+HERE = Path(__file__).parent
+GOLDEN = sorted(HERE.glob("format-*.db"))
+
+
+@pytest.fixture(params=GOLDEN, ids=[path.stem for path in GOLDEN])
+def golden(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
+    """Return a copy of a golden store and the file that says what it holds."""
+    kept: Path = request.param
+    folder = tmp_path / "store"
+    (folder / ".lamina").mkdir(parents=True)
+    shutil.copyfile(kept, folder / ".lamina" / "catalog.db")
+    return folder, kept.with_suffix(".json")
+
+
+def test_a_golden_store_says_what_it_said(golden: tuple[Path, Path]) -> None:
+    """A store of every format version opens, verifies and gives every answer that it was made to give."""
+    folder, path = golden
+    expected = json.loads(path.read_text("utf-8"))
+    with lamina.open(folder, embedder=TinyEmbedder()) as store:
+        moments = [datetime.fromisoformat(moment) for moment in expected["moments"]]
+
+        assert json.loads(json.dumps(describe_store(store, moments))) == expected
+        assert store.verify("full").ok
+
+
+def test_a_golden_store_takes_writes(golden: tuple[Path, Path]) -> None:
+    """This version writes to a store of every format version, and repairs it, without changing what was there."""
+    folder, path = golden
+    expected = json.loads(path.read_text("utf-8"))
+    with lamina.open(folder, embedder=TinyEmbedder()) as store:
+        new = store.memories.add("written by this version")
+        store.repair()
+        store.optimize()
+        assert store.memories.get(new.id).text == "written by this version"
+        assert store.memories.count() == expected["count"] + 1
+        for memory in expected["memories"]:
+            assert store.memories.get(memory["id"]).text == memory["text"]
+        assert store.verify("full").ok
+
+
+def test_this_version_has_a_golden_store(tmp_path: Path) -> None:
+    """The format that this version writes is among the kept ones, and the builder still makes it."""
+    made = build_golden(tmp_path)
+    assert made.name in {path.name for path in GOLDEN}
+    assert set(json.loads(made.with_suffix(".json").read_text("utf-8"))) == set(
+        json.loads((HERE / made.name).with_suffix(".json").read_text("utf-8"))
+    )

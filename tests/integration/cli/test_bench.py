@@ -1,0 +1,233 @@
+"""The benchmarks measure what they say, on small sizes, and refuse files of another shape."""
+
+from __future__ import annotations
+
+import copy
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lamina.bench import BENCHMARKS
+from lamina.bench._conversations import Query, Turn, load
+from lamina.bench._texts import notes, questions
+from lamina.bench.locomo import METRICS, evaluate
+from lamina.errors import InvalidInputError
+
+Cli = Any
+
+
+def conversations() -> list[dict[str, Any]]:
+    """A small file of LoCoMo's shape, written for this test."""
+    first = [
+        {"speaker": "Ira", "dia_id": "D1:1", "text": "I planted tomatoes on the balcony."},
+        {"speaker": "Mo", "dia_id": "D1:2", "text": "My sister moved to Oslo."},
+        {
+            "speaker": "Ira",
+            "dia_id": "D1:3",
+            "text": "Look!",
+            "blip_caption": "a photo of a red bicycle",
+            "img_url": ["x"],
+        },
+    ]
+    second = [
+        {"speaker": "Mo", "dia_id": "D2:1", "text": "The tomatoes are ripe, you said?"},
+        {"speaker": "Ira", "dia_id": "D2:2", "text": "Yes, and I sold the bicycle."},
+    ]
+    return [
+        {
+            "sample_id": "conv-a",
+            "conversation": {
+                "speaker_a": "Ira",
+                "speaker_b": "Mo",
+                "session_1_date_time": "1:56 pm on 8 May, 2023",
+                "session_1": first,
+                "session_2_date_time": "12:09 am on 13 September, 2023",
+                "session_2": second,
+                "session_3_date_time": "1:00 pm on 1 October, 2023",
+            },
+            "qa": [
+                {"question": "Where did the sister of Mo move?", "answer": "Oslo", "evidence": ["D1:2"], "category": 4},
+                {"question": "What happened to the red bicycle?", "evidence": ["D1:3; D2:2"], "category": 1},
+                {"question": "What did nobody say?", "evidence": ["D9:9"], "category": 5, "answer": 3},
+                {"question": "And this?", "evidence": [], "category": 2},
+            ],
+        }
+    ]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The file on disk."""
+    path = tmp_path / "conversations.json"
+    path.write_text(json.dumps(conversations()), encoding="utf-8")
+    return path
+
+
+def test_conversations_are_read_as_they_are(data: Path) -> None:
+    """Turns with speaker and caption, dates in UTC, evidence that exists; the rest is counted as skipped."""
+    (conversation,) = load(str(data))
+
+    assert [turn.id for turn in conversation.turns] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]
+    assert conversation.turns[2].text == "Ira: Look! [a photo of a red bicycle]"
+    assert [turn.position for turn in conversation.turns] == [0, 1, 2, 0, 1]
+    assert conversation.turns[0].at == datetime(2023, 5, 8, 13, 56, tzinfo=UTC)
+    assert conversation.turns[4].at == datetime(2023, 9, 13, 0, 9, tzinfo=UTC)
+    assert [query.evidence for query in conversation.queries] == [{(1, 2)}, {(1, 3), (2, 2)}]
+    assert conversation.skipped == 2
+
+
+def test_the_measure_is_the_one_that_is_described() -> None:
+    """Recall is the fraction of the evidence among the first k, MRR the first one's rank, sessions count once."""
+    at = datetime(2023, 1, 1, tzinfo=UTC)
+    turns = [Turn((session, place), "", session, place, at) for session in range(1, 13) for place in range(3)]
+    by_id = {turn.id: turn for turn in turns}
+    order = [
+        by_id[1, 0],
+        by_id[1, 1],
+        by_id[2, 0],
+        by_id[3, 0],
+        by_id[4, 0],
+        by_id[5, 0],
+        *(by_id[n, 1] for n in range(6, 13)),
+    ]
+
+    scores = evaluate(order, Query("?", frozenset({(2, 0), (5, 0), (6, 2), (12, 1)}), 1), turns)
+
+    assert set(scores) == set(METRICS)
+    assert scores["mrr"] == pytest.approx(1 / 3)
+    assert (scores["recall@5"], scores["recall@10"], scores["recall@20"]) == (0.25, 0.5, 0.75)
+    assert (scores["session_recall@5"], scores["session_recall@10"]) == (0.5, 0.75)
+    assert evaluate([], Query("?", frozenset({(1, 1)}), 1), turns) == dict.fromkeys(METRICS, 0.0)
+
+
+def test_locomo_measures_each_configuration(cli: Cli, data: Path, place: Path) -> None:
+    """BM25 alone, vectors alone and the default, in order; the user's store is not touched."""
+    document = cli("bench", "locomo", "--data", str(data), "--json").json
+
+    names = [entry["name"] for entry in document["configurations"]]
+    assert names[0] == "BM25 alone"
+    assert names[-1] == "default"
+    assert (document["turns"], document["questions"], document["questions_skipped"]) == (5, 2, 2)
+    for entry in document["configurations"]:
+        assert entry["recall@20"] == pytest.approx(1.0)
+        assert entry["by_category"]["4"]["questions"] == 1
+        assert entry["by_conversation"]["conv-a"]["mrr"] == pytest.approx(entry["mrr"])
+    assert not place.exists()
+    assert "BM25 alone" in cli("bench", "locomo", "--data", str(data)).out
+
+
+def test_locomo_measures_embedders_that_are_named(cli: Cli, data: Path) -> None:
+    """--embedder adds two configurations; an unknown one is refused."""
+    document = cli("bench", "locomo", "--data", str(data), "--embedder", "none", "--json", code=0).json
+
+    assert "hybrid, none" in [entry["name"] for entry in document["configurations"]]
+    assert cli("bench", "locomo", "--data", str(data), "--embedder", "magic", "--json", code=2).error["hint"]
+
+
+def broken(change: Any) -> str:
+    """The file after ``change``."""
+    document = copy.deepcopy(conversations())
+    change(document[0])
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("{}", "The file is not a list"),
+        ("[]", "holds no conversation"),
+        ("[3]", "Conversation 1 is not an object"),
+        (broken(lambda one: one.pop("conversation")), "Conversation 1: 'conversation' is not an object"),
+        (broken(lambda one: one.update(qa={})), "Conversation 1: 'qa' is not a list"),
+        (broken(lambda one: one["conversation"].update(session_1=[7])), "session_1, turn 1 is not an object"),
+        (
+            broken(lambda one: one["conversation"]["session_2"][1].update(text=None)),
+            "session_2, turn 2: text is not text",
+        ),
+        (broken(lambda one: one["conversation"]["session_2"][0].update(dia_id="two")), "'dia_id' is not like D1:3"),
+        (broken(lambda one: one["conversation"].pop("session_1_date_time")), "session_1: its date_time"),
+        (broken(lambda one: one["conversation"].update(session_1_date_time="25:00 pm on 40 Mai, 1")), "its date_time"),
+        (broken(lambda one: one["qa"][0].update(question=1)), "question 1: 'question' is not text"),
+        (broken(lambda one: one["qa"][0].update(evidence=[1])), "question 1: 'evidence' is not text"),
+        (broken(lambda one: one.update(conversation={"speaker_a": "x"})), "holds no turn"),
+    ],
+)
+def test_other_files_are_refused_with_the_place(tmp_path: Path, text: str, where: str) -> None:
+    """A file of another shape is an error of ours that names the spot."""
+    path = tmp_path / "bad.json"
+    path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(InvalidInputError) as caught:
+        load(str(path))
+
+    assert where in caught.value.message
+
+
+def test_start_compares_with_the_bare_interpreter(cli: Cli) -> None:
+    """Every command is timed, as a multiple of the interpreter, and nothing heavy is imported."""
+    document = cli("bench", "start", "--rounds", "1", "--memories", "5", "--json").json
+
+    assert set(document["times"]) >= {
+        "python -c pass",
+        "lamina --version",
+        "import lamina",
+        "lamina list",
+        "lamina recall",
+    }
+    assert document["ratios"]["python -c pass"] == 1
+    assert document["ratios"]["lamina --version"] > 1
+    assert document["heavy_modules"] == []
+
+
+def test_add_counts_fsyncs_at_the_seam(cli: Cli) -> None:
+    """A durable add of a row is one fsync; that is counted, not timed."""
+    document = cli("bench", "add", "--single", "5", "--many", "300", "--json").json
+
+    assert document["single"]["fsyncs_per_add"] == 1
+    assert document["single"]["operations_per_add"]["fsync"] == 1
+    assert document["many"]["texts"] == 300
+    assert document["many"]["bytes_per_memory"] > 100
+    assert document["many"]["texts_per_second"] > 0
+
+
+def test_recall_measures_warm_and_cold(cli: Cli) -> None:
+    """Each size has percentiles and the time of a whole process."""
+    document = cli("bench", "recall", "--rows", "50", "--rows", "120", "--queries", "10", "--cold", "1", "--json").json
+
+    assert [entry["rows"] for entry in document["sizes"]] == [50, 120]
+    for entry in document["sizes"]:
+        assert 0 < entry["ms_p50"] <= entry["ms_p99"]
+        assert entry["cold_ms"] > entry["bare_ms"]
+
+
+@pytest.mark.parametrize("name", list(BENCHMARKS))
+def test_each_benchmark_explains_itself(cli: Cli, name: str) -> None:
+    """--help says what is measured, and the list of benchmarks knows it."""
+    assert "Options:" in cli("bench", name, "--help").out
+    assert name in cli("bench", "--help").out
+
+
+def test_benchmarks_need_sensible_options(cli: Cli) -> None:
+    """Unknown names, missing files and sizes of nothing are usage errors or not found."""
+    cli("bench", "nothing", code=2)
+    cli("bench", "locomo", code=2)
+    cli("bench", "recall", "--rows", "0", code=2)
+    assert cli("bench", "locomo", "--data", "missing.json", "--json", code=3).error["hint"]
+    assert cli("bench", "add", "--folder", "missing", "--json", code=3).error["hint"]
+
+
+def test_the_texts_are_varied_and_the_same_each_time() -> None:
+    """100 to 150 characters nearly always, hardly any twice, and equal for equal seeds."""
+    texts = list(notes(2000))
+
+    assert texts == list(notes(2000))
+    assert len(set(texts)) > 1990
+    assert sum(100 <= len(text) <= 200 for text in texts) == 2000
+    assert 110 <= sum(map(len, texts)) / 2000 <= 160
+    asked = list(questions(500))
+    assert len(set(asked)) == 500

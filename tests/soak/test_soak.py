@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+import lamina
+from lamina.errors import LaminaError
+from lamina.testing import (
+    WRITE_PATHS,
+    CrashFS,
+    Entry,
+    Killer,
+    Ledger,
+    MemoriesMachine,
+    PathRig,
+    TinyEmbedder,
+    every_fault,
+    flip_bits,
+    judge,
+    make_patient,
+    mixed_work,
+    overwrite,
+    run_writers,
+    truncate_file,
+)
+
+Tell = Callable[[str, dict[str, int]], None]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
+PAGE = 4096
+
+
+def test_kills(tmp_path: Path, tell: Tell, kills: int) -> None:
+    """Hundreds of kills at random moments: no acknowledged write is lost, none is doubled, the store verifies."""
+    ledger = Ledger()
+    killed = 0
+    with Killer("lamina.testing._workloads:mixed_work", preload=["lamina.store", "lamina.memories.writing"]) as killer:
+        for outcome in killer.kills(tmp_path / "store", count=kills, seed=1, longest_s=0.3):
+            for message in outcome.said:
+                ledger.hear(message)
+            ledger.check(tmp_path / "store")
+            killed += outcome.killed
+    ledger.check(tmp_path / "store", level="full")
+    assert ledger.purged
+    tell("kills", {"kills": killed, "acknowledged writes": ledger.finished, "lost": 0, "doubled": 0})
+
+
+@pytest.mark.parametrize("lasting", [False, True], ids=["single", "lasting"])
+@pytest.mark.parametrize("path", WRITE_PATHS)
+def test_every_fault(path: str, lasting: bool, tmp_path: Path, tell: Tell) -> None:
+    """Each file operation of each write path fails once, in each way: all that was acknowledged stays."""
+    rig = PathRig(path, tmp_path)
+    counts: Counter[str] = Counter()
+    for outcome in every_fault(WRITE_PATHS[path], rig.make_folder, lasting=lasting):
+        rig.check(outcome)
+        counts[outcome.fault] += 1
+        counts["told as errors"] += outcome.error is not None
+    tell(f"faults, {path}, {'lasting' if lasting else 'single'}", {**counts, "lost": 0})
+
+
+def test_power_losses(tmp_path: Path, tell: Tell) -> None:
+    """At hundreds of random moments of several runs the power goes; every image holds all that had returned."""
+    images = operations = acknowledged = purged = 0
+    for seed in range(6):
+        root = tmp_path / f"store-{seed}"
+        crash = CrashFS(root)
+        with crash:
+            mixed_work(root, crash.acknowledge, run=seed, steps=150)
+        for image in crash.images(tmp_path / f"images-{seed}", count=250, seed=seed):
+            ledger = Ledger.replayed(image.acknowledged)
+            ledger.check(Path(image.path))
+            acknowledged += ledger.finished
+            purged += len(ledger.purged)
+            images += 1
+            shutil.rmtree(image.path)
+        operations += len(crash)
+    assert purged
+    tell("power losses", {"images": images, "operations": operations, "acknowledged writes": acknowledged, "lost": 0})
+
+
+def test_writers(tmp_path: Path, tell: Tell) -> None:
+    """Four processes write at once for a while: none of their writes is lost, none doubled."""
+    ledgers = run_writers(tmp_path / "store", writers=4, steps=500)
+    with lamina.open(tmp_path / "store", embedder="none") as store:
+        found = {
+            memory.id: Entry.of(memory, len(store.memories.history(memory.id)))
+            for memory in store.memories.list(limit=None)
+        }
+        assert store.verify("full").ok
+    assert found == dict(itertools.chain.from_iterable(ledger.entries.items() for ledger in ledgers))
+    tell("writers", {"processes": 4, "writes": sum(ledger.finished for ledger in ledgers), "lost": 0, "doubled": 0})
+
+
+def test_killed_writers(tmp_path: Path, tell: Tell) -> None:
+    """While one process is killed again and again, another one writes on: nothing of either is lost."""
+    folder = tmp_path / "store"
+    dying = Ledger()
+    killed = 0
+    code = "from lamina.testing._several import _main; import sys; _main(sys.argv[1], 'steady', '400', '0')"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    lamina.open(folder, embedder="none").close()
+    steady = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    with Killer("lamina.testing._workloads:mixed_work", preload=["lamina.store", "lamina.memories.writing"]) as killer:
+        for outcome in killer.kills(folder, count=40, seed=9, longest_s=0.2, options={"writer": "dying"}):
+            for message in outcome.said:
+                dying.hear(message)
+            killed += outcome.killed
+            with lamina.open(folder, embedder="none") as store:
+                dying.settle(
+                    {
+                        memory.id: Entry.of(memory, len(store.memories.history(memory.id)))
+                        for memory in store.memories.list(limit=None)
+                        if memory.text.startswith("dying")
+                    }
+                )
+    import json
+
+    said = [json.loads(line) for line in steady.communicate(timeout=300)[0].splitlines()]
+    assert steady.returncode == 0
+    writing = Ledger.replayed(said)
+    with lamina.open(folder, embedder="none") as store:
+        found = {memory.id: memory.text for memory in store.memories.list(limit=None)}
+        assert store.verify("full").ok
+    assert found == {id: entry.text for ledger in (dying, writing) for id, entry in ledger.entries.items()}
+    tell(
+        "a killed writer beside a steady one", {"kills": killed, "writes": dying.finished + writing.finished, "lost": 0}
+    )
+
+
+def test_random_walks(tell: Tell) -> None:
+    """Long random walks over the public face answer as the model does."""
+    MemoriesMachine.counts.clear()
+    run_state_machine_as_test(
+        MemoriesMachine,
+        settings=settings(parent=settings.get_profile("soak"), max_examples=400, stateful_step_count=50),
+    )
+    tell("random walks", {"walks": 400, **MemoriesMachine.counts})
+
+
+def test_damage(tmp_path: Path, tell: Tell) -> None:
+    """Hundreds of damaged catalogs: told, repaired with losses named, or without effect; never a wrong text."""
+    patient = make_patient(tmp_path / "patient")
+    size = (patient.folder / ".lamina" / "catalog.db").stat().st_size
+    verdicts: Counter[str] = Counter()
+    for seed in range(600):
+        rng = random.Random(f"damage/{seed}")
+        page = rng.randrange(size // PAGE) * PAGE
+        damage = rng.choice(
+            [
+                flip_bits(rng, 1),
+                flip_bits(rng, 8),
+                flip_bits(rng, 20, start=page, stop=page + PAGE),
+                overwrite(page, bytes(PAGE)),
+                overwrite(page, rng.randbytes(PAGE)),
+                truncate_file(rng.randrange(size)),
+            ]
+        )
+        folder = tmp_path / str(seed)
+        shutil.copytree(patient.folder, folder)
+        damage(folder / ".lamina" / "catalog.db")
+        verdict = judge(folder, patient.memories, patient.queries, embedder=TinyEmbedder())
+        verdicts[f"{verdict.before}, {verdict.after}"] += 1
+        shutil.rmtree(folder)
+    tell("damage", {"cases": 600, **dict(sorted(verdicts.items())), "wrong answers": 0})
+
+
+def fill_up(folder: Path, said: list[dict[str, object]]) -> LaminaError:
+    """Write until there is no room; return the error."""
+    with pytest.raises(LaminaError) as caught:
+        mixed_work(folder, said.append, run=len(said), steps=100_000)
+    return caught.value
+
+
+@pytest.fixture
+def file_limit() -> Iterator[Callable[[int], None]]:
+    """Return what limits the size of files; the limit ends with the test."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_file_size_limit(tmp_path: Path, tell: Tell, file_limit: Callable[[int], None]) -> None:
+    """Where files may not grow, the write is refused with an error of ours; with room again all goes on."""
+    folder = tmp_path / "store"
+    ledger = Ledger()
+    refused = 0
+    for size in range(160_000, 1_200_000, 80_000):
+        said: list[dict[str, object]] = []
+        file_limit(size)
+        try:
+            error = fill_up(folder, said)
+        finally:
+            file_limit(resource.RLIM_INFINITY)
+        assert error.code in ("disk-full", "storage", "poisoned"), error
+        for message in said:
+            ledger.hear(message)
+        ledger.check(folder, level="full")
+        refused += 1
+    tell("file size limits", {"limits": refused, "acknowledged writes": ledger.finished, "lost": 0})
+
+
+def test_a_full_disk(tmp_path: Path, tell: Tell) -> None:
+    """On a small disk that fills up, the write is refused; after room is made the store verifies and works on."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        ledger = Ledger()
+        for number in range(8):
+            ballast = disk / "ballast"
+            ballast.write_bytes(bytes(200_000 * (8 - number)))
+            said: list[dict[str, object]] = []
+            error = fill_up(disk / "store", said)
+            assert error.code in ("disk-full", "storage", "poisoned"), error
+            for message in said:
+                ledger.hear(message)
+            ballast.unlink()
+            ledger.check(disk / "store", level="full")
+        tell("full disks", {"times full": 8, "acknowledged writes": ledger.finished, "lost": 0})
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)

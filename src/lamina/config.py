@@ -21,6 +21,7 @@ __all__ = [
     "Durability",
     "Profile",
     "Settings",
+    "damaged_copies",
     "find_store",
     "load_settings",
     "user_settings_file",
@@ -80,6 +81,11 @@ def find_store(explicit: str | os.PathLike[str] | None = None) -> tuple[Path, st
     import platformdirs  # costs 5 ms, and only this branch needs it
 
     return Path(platformdirs.user_data_dir("lamina", appauthor=False)) / "default", "the platform's data folder"
+
+
+def damaged_copies(engine: Path) -> list[Path]:
+    """Return the damaged catalogs that repair put aside in an engine's folder."""
+    return sorted(engine.glob(f"{CATALOG_NAME}.damaged-*"))
 
 
 def user_settings_file() -> Path:

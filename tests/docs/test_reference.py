@@ -76,3 +76,15 @@ def test_every_weight_is_documented(repository: Path) -> None:
     rows = {name: float(weight) for name, weight in re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", text, re.MULTILINE)}
 
     assert rows == dict(WEIGHTS)
+
+
+def test_every_invariant_has_a_test(repository: Path) -> None:
+    """Each invariant of docs/architecture.md that exists by now has a test named after it."""
+    page = (repository / "docs" / "architecture.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^(\d+)\. \*\*(.+?)\.?\*\*(.*)$", page, re.MULTILINE)
+    expected = {int(number) for number, _, rest in lines if "*(Comes with" not in rest}
+    tests = (repository / "tests" / "reliability" / "test_invariants.py").read_text(encoding="utf-8")
+    found = {int(number) for number in re.findall(r"^def test_invariant_(\d+)_", tests, re.MULTILINE)}
+
+    assert len(lines) == 10
+    assert expected == found

@@ -712,3 +712,19 @@ def test_a_purge_leaves_no_byte(tmp_path: Path) -> None:
         assert files_holding(folder, secrets) == {}
         assert store.verify("full").ok
         assert store.memories.count() == 100
+
+
+def test_invariant_10_a_whole_catalog_is_left_alone(tmp_path: Path) -> None:
+    """Repair of a store that is whole puts nothing aside, loses nothing and keeps every vector."""
+    fill(tmp_path / "store")
+    with lamina.open(tmp_path / "store", embedder=TinyEmbedder()) as store:
+        store.optimize()
+        store.repair()
+        before = store.stats()
+    report = lamina.repair(tmp_path / "store")
+    assert report.kept_aside is None
+    assert not report.lost
+    assert not report.recovered
+    with lamina.open(tmp_path / "store", embedder=TinyEmbedder()) as store:
+        assert store.stats()["vectors"] == before["vectors"] == 10
+        assert store.memories.recall("number3 harbour")

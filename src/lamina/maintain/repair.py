@@ -30,7 +30,7 @@ from lamina.types import Problem, RepairReport
 
 __all__ = ["rebuild", "repair_store"]
 
-_TABLES = ("meta", "name", "dictionary", "memory", "memory_tag", "passage", "ending")
+_TABLES = ("meta", "name", "dictionary", "dictionary_copy", "memory", "memory_tag", "use_count", "passage", "ending")
 """What is kept of a damaged catalog; everything else is derived from it."""
 _WAIT = 10.0
 _PAGES_AT_ONCE = 2048
@@ -66,10 +66,11 @@ def rebuild(context: Context) -> RepairReport:
                 writer.insert_passages(record.seq, [(start, stop, give(start, stop)) for start, stop in spans])
         for start in range(0, len(seqs), _BATCH):
             _, wrong = wrong_vectors(context, writer, seqs[start : start + _BATCH])
+            writer.drop_vectors([id for id, _ in wrong])
             writer.set_vectors((id, *(code or (0.0, b""))) for id, code in wrong)
         writer.rebuild_tags(records())
         writer.rebuild_text(_entries(writer, records()))
-        writer.rebuild_bands((record.seq, bands_of(record, size)) for record in records() if not record.valid_to)
+        writer.rebuild_bands((record.seq, bands_of(record, writer.passages_of(record.seq))) for record in records() if not record.valid_to)
         writer.announce_all()
     return RepairReport(
         rebuilt=("passages", "tags", "text indexes", "near-duplicate bands"),

@@ -59,7 +59,7 @@ class Context:
         self.forget_cached = forget_cached
         self._frequencies: dict[str, tuple[int, int]] = {}
         self._lock = threading.Lock()
-        self._uses: dict[int, tuple[int, int]] = {}
+        self._uses: dict[str, tuple[int, int]] = {}
         self.uses_written = time.monotonic()
         """When use counts were last written, on the monotonic clock."""
         self._columns: PassageColumns | None = None
@@ -232,26 +232,26 @@ class Context:
 
     # --- uses --------------------------------------------------------------------------------------------------------
 
-    def note_uses(self, seqs: Iterable[int]) -> None:
+    def note_uses(self, ids: Iterable[str]) -> None:
         """Count that memories were recalled; written with the next write, since reading takes no lock."""
         now = now_micros()
         with self._lock:
-            for seq in seqs:
-                self._uses[seq] = (self._uses.get(seq, (0, 0))[0] + 1, now)
+            for id in ids:
+                self._uses[id] = (self._uses.get(id, (0, 0))[0] + 1, now)
 
-    def take_uses(self) -> list[tuple[int, int, int]]:
-        """Return ``(seq, uses, last use)`` of what is not written yet, and begin anew."""
+    def take_uses(self) -> list[tuple[str, int, int]]:
+        """Return ``(id, uses, last use)`` of what is not written yet, and begin anew."""
         with self._lock:
             uses, self._uses = self._uses, {}
             self.uses_written = time.monotonic()
-        return [(seq, count, at) for seq, (count, at) in uses.items()]
+        return [(id, count, at) for id, (count, at) in uses.items()]
 
-    def put_back_uses(self, uses: Iterable[tuple[int, int, int]]) -> None:
+    def put_back_uses(self, uses: Iterable[tuple[str, int, int]]) -> None:
         """Keep counts whose write did not happen."""
         with self._lock:
-            for seq, count, at in uses:
-                held, last = self._uses.get(seq, (0, 0))
-                self._uses[seq] = (held + count, max(last, at))
+            for id, count, at in uses:
+                held, last = self._uses.get(id, (0, 0))
+                self._uses[id] = (held + count, max(last, at))
 
 
 def _number(text: str | None) -> int:

@@ -16,6 +16,7 @@ from lamina.memories.context import Context
 from lamina.search import duplicates, vectors
 from lamina.search.passages import cut
 from lamina.search.tokens import tokens
+from lamina.storage.reader import StoredPassage
 from lamina.storage.records import NewPassage, Record, new_id, now_micros
 from lamina.storage.writer import Draft, Indexed
 
@@ -95,7 +96,7 @@ def prepare(context: Context, values: Mapping[str, Any]) -> Prepared:
     record = Record(
         id=new_id(),
         created_at=created,
-        valid_from=created,
+        valid_from=min(created, now),
         **{"type": "record", "scope": scope, **given},
     )
     return prepare_record(context, record, vector=vector)
@@ -183,9 +184,9 @@ def indexed(record: Record) -> Callable[[int, int], Indexed]:
     return lambda start, stop: Indexed(head, " ".join(tokens(record.text[start:stop])))
 
 
-def bands_of(record: Record, size: int) -> tuple[int, ...]:
-    """Return a stored revision's near-duplicate bands."""
-    words = [word for start, stop in cut(record.text, size) for word in tokens(record.text[start:stop])]
+def bands_of(record: Record, held: Sequence[StoredPassage]) -> tuple[int, ...]:
+    """Return a stored revision's near-duplicate bands, given its passages."""
+    words = [word for _, start, stop, *_ in held for word in tokens(record.text[start:stop])]
     return duplicates.bands([words])[0]
 
 

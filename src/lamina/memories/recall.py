@@ -95,7 +95,7 @@ def recall(context: Context, question: Question) -> Hits:
         evidence = _gather(context, reader, question)
         places = reader.passages([candidate.passage for candidate in evidence.ranked])
         hits, left_out, used = _chosen(evidence, places, question)
-    context.note_uses(hit_seq for hit_seq, _ in hits)
+    context.note_uses(hit.memory.id for _, hit in hits)
     flush_if_due(context)
     return Hits((hit for _, hit in hits), notices=evidence.notices, left_out=tuple(left_out), tokens=used)
 

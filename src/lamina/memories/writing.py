@@ -7,7 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from lamina.errors import ConflictError, InvalidInputError, LaminaError, NotFoundError
+from lamina.config import damaged_copies
+from lamina.errors import ConflictError, InvalidInputError, LaminaError, NotFoundError, ReadOnlyError
 from lamina.memories.checks import check_id
 from lamina.memories.context import Context
 from lamina.memories.drafts import (
@@ -24,9 +25,9 @@ from lamina.search.duplicates import THRESHOLD, resemblance
 from lamina.search.tokens import tokens
 from lamina.search.vectors import check_vector
 from lamina.storage.filters import Filter
-from lamina.storage.reader import Reader
-from lamina.storage.records import Record, now_micros
-from lamina.storage.writer import Writer
+from lamina.storage.reader import Reader, StoredPassage
+from lamina.storage.records import Action, Record, now_micros
+from lamina.storage.writer import Indexed, Writer
 from lamina.types import Deletion, Memory, Outcome
 
 __all__ = ["add", "add_many", "delete", "feedback", "find_similar", "supersede", "update"]
@@ -37,15 +38,20 @@ BATCH_CHARS = 4_000_000
 DICTIONARY_FROM = 5_000
 """Memories from which a compression dictionary pays for its 32 KB."""
 _CHANGEABLE = tuple(name for name in FIELDS if name != "created_at")
-_MOST_COMPARED = 50_000
+_MOST_COMPARED = 20_000
+"""Characters of a text that near-duplicates are confirmed by."""
+_MOST_CANDIDATES = 20
+_TRIES = 5
+"""Attempts at a change that others keep overtaking."""
 
 
 def add(context: Context, values: Mapping[str, Any]) -> Memory:
     """Add one memory and tell its near-duplicates."""
     prepared = prepare(context, values)
     embed(context, [prepared])
+    with context.catalog.read("looking for near-duplicates") as reader:
+        similar = _similar(context, reader, prepared.record, prepared.draft.bands)
     with context.catalog.write("adding a memory") as writer:
-        similar = _similar(context, writer, prepared.record, prepared.draft.bands)
         _store(context, writer, [prepared])
     return prepared.record.to_memory(similar)
 
@@ -57,13 +63,14 @@ def add_many(
     ids: list[str] = []
     pending: Future[list[Prepared]] | None = None
     numbered = _numbered(items)
+    dims: list[int] = []
     trouble: Exception | None = None
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="lamina-embed") as beside:
         try:
             while True:
                 batch: list[Prepared] = []
                 if trouble is None:
-                    batch, trouble = _next_batch(context, numbered)
+                    batch, trouble = _next_batch(context, numbered, dims)
                 following = beside.submit(_embedded, context, batch) if batch else None
                 if pending is not None:
                     _write_batch(context, pending.result(), ids)
@@ -95,26 +102,17 @@ def update(context: Context, id: str, changes: Mapping[str, Any]) -> Memory:
         context.check_writes_to(given["scope"])
     if vector is not None:
         vector = check_vector(vector, context.dim or None)
-    with context.catalog.write("updating a memory") as writer:
-        _write_uses(context, writer)  # first: they belong to the revision that ends here, and go on with the next
-        before = context.current(writer, id)
-        after = replace(before, **given)
-        if after == before and vector is None:
-            return before.to_memory()
-        _revise(context, writer, before, after, "update", vector=vector)
-    return after.to_memory()
+    return _revise(context, id, "update", lambda _reader, before: replace(before, **given), vector=vector)
 
 
 def supersede(context: Context, old_id: str, new_id: str) -> Memory:
     """Mark a memory as replaced by another: from now on it is not recalled, and ``as_of`` before still finds it."""
     if old_id == new_id:
         raise InvalidInputError("A memory cannot supersede itself.", hint="Name two memories.")
-    with context.catalog.write("superseding a memory") as writer:
-        _write_uses(context, writer)
-        old, new = context.current(writer, old_id), context.current(writer, new_id)
-        if old.superseded_by == new.id:
-            return old.to_memory()
-        if old.superseded_by is not None:
+
+    def changed(reader: Reader, old: Record) -> Record:
+        new = context.current(reader, new_id)
+        if old.superseded_by not in (None, new.id):
             raise ConflictError(
                 f"{old.id} is already superseded by {old.superseded_by}.", hint="Supersede that one instead.", id=old.id
             )
@@ -122,46 +120,16 @@ def supersede(context: Context, old_id: str, new_id: str) -> Memory:
         while follower is not None and follower.superseded_by is not None:
             if follower.superseded_by == old.id:
                 raise ConflictError(f"{new.id} is itself superseded by {old.id}.", hint="Name the newer memory second.")
-            follower = writer.current(follower.superseded_by)
-        after = replace(old, superseded_by=new.id)
-        _revise(context, writer, old, after, "supersede")
-    return after.to_memory()
+            follower = reader.current(follower.superseded_by)
+        return replace(old, superseded_by=new.id)
+
+    return _revise(context, old_id, "supersede", changed)
 
 
 def delete(context: Context, id: str, *, purge: bool) -> Deletion:
     """Forget a memory: out of sight at once, or with ``purge`` out of every place."""
     check_id(id)
-    if not purge:
-        with context.catalog.write("deleting a memory") as writer:
-            _write_uses(context, writer)
-            record = context.current(writer, id)
-            passages = writer.passages_of(record.seq)
-            writer.remove_bands(record.seq, bands_of(record, context.settings.passage_chars))
-            writer.end(record, "delete", now_micros(), indexed(record))
-        removed = {"row": 1, "text": len(passages), "vector": sum(row[4] is not None for row in passages)}
-        return Deletion(
-            id=id, purged=False, removed=removed, kept=("history: its past texts; purge=True scrubs them too",)
-        )
-    with context.catalog.write("purging a memory") as writer:
-        revisions = [record for record in writer.revisions(id) if context.allows(record.scope)]
-        if not revisions:
-            raise NotFoundError(f"There is no memory {id}, and no history of one.", hint="See `lamina list`.", id=id)
-        for record in revisions:
-            if record.valid_to == 0:
-                writer.remove_bands(record.seq, bands_of(record, context.settings.passage_chars))
-        texts = [
-            record.text[start:stop] for record in revisions for _, start, stop, *_ in writer.passages_of(record.seq)
-        ]
-        removed = writer.purge([record.seq for record in revisions])
-        writer.scrub_text()
-        writer.retire_dictionaries([record.text for record in revisions])
-        _write_uses(context, writer)
-    if context.forget_cached is not None:
-        removed["cache"] = context.forget_cached(texts)
-    kept = ["backups and exports that were made before: delete those yourself"]
-    if not context.catalog.pool.checkpoint(truncate=True):
-        kept.insert(0, "the write-ahead log, until other processes let it be emptied: run `lamina optimize` later")
-    return Deletion(id=id, purged=True, removed=removed, kept=tuple(kept))
+    return _purge(context, id) if purge else _delete(context, id)
 
 
 def feedback(context: Context, id: str, outcome: Outcome) -> Memory:
@@ -171,7 +139,7 @@ def feedback(context: Context, id: str, outcome: Outcome) -> Memory:
     with context.catalog.write("noting feedback") as writer:
         record = context.current(writer, id)
         _write_uses(context, writer)
-        writer.note_outcome(record.seq, helped=outcome == "helped", hurt=outcome == "hurt", at=now_micros())
+        writer.note_outcome(record.id, helped=outcome == "helped", hurt=outcome == "hurt", at=now_micros())
         after = writer.current(id)
     assert after is not None
     return after.to_memory()
@@ -181,7 +149,7 @@ def find_similar(context: Context, id: str) -> tuple[str, ...]:
     """Return the ids of a memory's near-duplicates."""
     with context.catalog.read("finding near-duplicates") as reader:
         record = context.current(reader, id)
-        return _similar(context, reader, record, bands_of(record, context.settings.passage_chars))
+        return _similar(context, reader, record, bands_of(record, reader.passages_of(record.seq)))
 
 
 # --- helpers ---------------------------------------------------------------------------------------------------------
@@ -204,14 +172,17 @@ def _numbered(items: Iterable[str | Mapping[str, Any]]) -> Iterator[tuple[int, M
 
 
 def _next_batch(
-    context: Context, numbered: Iterator[tuple[int, Mapping[str, Any]]]
+    context: Context, numbered: Iterator[tuple[int, Mapping[str, Any]]], dims: list[int]
 ) -> tuple[list[Prepared], Exception | None]:
-    """Return the next items, and what ended them early: a bad item, or the caller's own iterator."""
+    """Return the next items, and what ended them early: a bad item, or the caller's own iterator.
+
+    ``dims`` holds the dimensions of the first vector of a store that has none yet.
+    """
     batch: list[Prepared] = []
     chars = 0
     try:
         for number, values in numbered:
-            batch.append(_prepared(context, number, values))
+            batch.append(_prepared(context, number, values, dims))
             chars += len(batch[-1].record.text)
             if len(batch) >= BATCH_ITEMS or chars >= BATCH_CHARS:
                 break
@@ -220,9 +191,13 @@ def _next_batch(
     return batch, None
 
 
-def _prepared(context: Context, number: int, values: Mapping[str, Any]) -> Prepared:
+def _prepared(context: Context, number: int, values: Mapping[str, Any], dims: list[int]) -> Prepared:
     try:
-        return prepare(context, values)
+        prepared = prepare(context, values)
+        if prepared.vector is not None:
+            dims[:] = dims or [len(prepared.vector)]
+            check_vector(prepared.vector, context.dim or dims[0])
+        return prepared
     except LaminaError as error:
         error.details.setdefault("item", number)
         error.add_note(f"It was item {number} of the call.")
@@ -294,31 +269,126 @@ def _write_uses(context: Context, writer: Writer) -> None:
 
 
 def _revise(
-    context: Context, writer: Writer, before: Record, after: Record, action: Any, *, vector: Any = None
-) -> None:
-    """End a revision and make its successor current; vectors of an unchanged text are taken over."""
-    at = max(now_micros(), before.valid_from)
-    after.revision, after.valid_from, after.valid_to, after.ended = before.revision + 1, at, 0, None
+    context: Context, id: str, action: Action, changed: Callable[[Reader, Record], Record], *, vector: Any = None
+) -> Memory:
+    """End a memory's revision and make its successor current; the vectors of an unchanged text are taken over.
+
+    Tokens and vectors are made before the write begins, so that a slow embedder keeps nobody waiting; if someone else
+    changed the memory meanwhile, all of it is done again.
+    """
+    for _ in range(_TRIES):
+        with context.catalog.read("reading what is to change") as reader:
+            before = context.current(reader, id)
+            after = changed(reader, before)
+            if after == before and vector is None:
+                return before.to_memory()
+            held = reader.passages_of(before.seq)
+        prepared = _successor(context, before, after, held, vector)
+        entries, bands = _entries(before, held), bands_of(before, held)
+        with context.catalog.write(f"writing an {action}" if action == "update" else f"writing a {action}") as writer:
+            now = context.current(writer, id)
+            if now.seq != before.seq:
+                continue
+            changed(writer, now)  # whether it may be done is decided by what is there now
+            at = max(now_micros(), before.valid_from)
+            after.revision, after.valid_from = before.revision + 1, at
+            writer.remove_bands(before.seq, bands)
+            writer.end(before, action, at, entries)
+            _record_identity(context, writer, [prepared])
+            writer.insert([prepared.draft])
+            _write_uses(context, writer)
+            return context.current(writer, id).to_memory()
+    raise ConflictError(f"Others keep changing memory {id}.", hint="Read it again and repeat the change.", id=id)
+
+
+def _successor(
+    context: Context, before: Record, after: Record, held: Sequence[StoredPassage], vector: Any
+) -> Prepared:
     prepared = prepare_record(context, after, vector=vector)
-    held = writer.passages_of(before.seq) if before.text == after.text and vector is None else []
-    if [row[1:3] for row in held] == [(passage.start, passage.stop) for passage in prepared.draft.passages]:
-        prepared.draft.bands = bands_of(after, context.settings.passage_chars)
+    spans = [(passage.start, passage.stop) for passage in prepared.draft.passages]
+    if vector is None and before.text == after.text and spans == [row[1:3] for row in held]:
+        prepared.draft.bands = bands_of(after, held)
         for passage, (_, _, _, scale, codes, given) in zip(prepared.draft.passages, held, strict=True):
             passage.scale, passage.codes, passage.given = scale, codes, bool(given)
     else:
         embed(context, [prepared])
-    writer.remove_bands(before.seq, bands_of(before, context.settings.passage_chars))
-    writer.end(before, action, at, indexed(before))
-    _record_identity(context, writer, [prepared])
-    writer.insert([prepared.draft])
-    _write_uses(context, writer)
+    return prepared
+
+
+def _entries(record: Record, held: Sequence[StoredPassage]) -> dict[int, Indexed]:
+    give = indexed(record)
+    return {id: give(start, stop) for id, start, stop, *_ in held}
+
+
+def _delete(context: Context, id: str) -> Deletion:
+    for _ in range(_TRIES):
+        with context.catalog.read("reading what is to go") as reader:
+            record = context.current(reader, id)
+            held = reader.passages_of(record.seq)
+        entries, bands = _entries(record, held), bands_of(record, held)
+        with context.catalog.write("deleting a memory") as writer:
+            if context.current(writer, id).seq != record.seq:
+                continue
+            _write_uses(context, writer)
+            writer.remove_bands(record.seq, bands)
+            writer.end(record, "delete", max(now_micros(), record.valid_from), entries)
+        removed = {"row": 1, "text": len(held), "vector": sum(bool(row[4]) for row in held)}
+        kept = ("history: its past texts; purge=True scrubs them too",)
+        return Deletion(id=id, purged=False, removed=removed, kept=kept)
+    raise ConflictError(f"Others keep changing memory {id}.", hint="Repeat the call.", id=id)
+
+
+def _purge(context: Context, id: str) -> Deletion:
+    kept = ["backups and exports that were made before: delete those yourself"]
+    with context.catalog.read("reading what is to go") as reader:
+        texts = [
+            record.text[start:stop]
+            for record in _purgeable(context, reader, id)
+            for _, start, stop, *_ in reader.passages_of(record.seq)
+        ]
+    cached = 0
+    if context.forget_cached is not None:
+        # First, while the texts are still known: a cache that another process keeps busy can then be tried again.
+        cached = context.forget_cached(texts)
+    with context.catalog.write("purging a memory") as writer:
+        revisions = _purgeable(context, writer, id)
+        for record in revisions:
+            if record.valid_to == 0:
+                writer.remove_bands(record.seq, bands_of(record, writer.passages_of(record.seq)))
+        seqs = [record.seq for record in revisions]
+        removed = writer.purge(seqs)
+        writer.forget_uses(id)
+        writer.scrub_text()
+        writer.retire_dictionaries(seqs)
+        _write_uses(context, writer)
+    removed["cache"] = cached
+    if not context.catalog.pool.checkpoint(truncate=True):
+        kept.insert(0, "the write-ahead log, until other processes let it be emptied: run `lamina optimize` later")
+    damaged = damaged_copies(context.catalog.path.parent)
+    if damaged:
+        kept.append(f"{', '.join(path.name for path in damaged)} in .lamina, put aside by repair: delete those yourself")
+    return Deletion(id=id, purged=True, removed=removed, kept=tuple(kept))
+
+
+def _purgeable(context: Context, reader: Reader, id: str) -> list[Record]:
+    revisions = reader.revisions(id)
+    seen = [record for record in revisions if context.allows(record.scope)]
+    if not seen:
+        raise NotFoundError(f"There is no memory {id}, and no history of one.", hint="See `lamina list`.", id=id)
+    if len(seen) < len(revisions):
+        raise ReadOnlyError(
+            f"Memory {id} was also in a scope that this handle may not see, so it may not purge it.",
+            hint="Open the store without scopes=, or for all of its scopes.",
+            id=id,
+        )
+    return revisions
 
 
 def _similar(context: Context, reader: Reader, record: Record, bands: Sequence[int]) -> tuple[str, ...]:
     found: list[tuple[float, str]] = []
     words = tokens(record.text[:_MOST_COMPARED])
     condition = context.condition(reader)
-    for other in reader.records(reader.near(bands), condition).values():
+    for other in reader.records(reader.near(bands, _MOST_CANDIDATES), condition).values():
         if other.id == record.id:
             continue
         likeness = 1.0 if other.text == record.text else resemblance(words, tokens(other.text[:_MOST_COMPARED]))

@@ -147,21 +147,29 @@ class PassageColumns:
             seen = self._position
             if position == seen:
                 return self._columns
-            if seen is not None and (position.passage < seen.passage or position.ending < seen.ending):
-                # An older view than what is held: answer for it, and keep the newer.
-                return self._grown(*self._fresh(), reader, after=0, condition=Filter(expired=True))
-            endings = reader.endings(seen.ending) if seen else []
-            if seen is None or 0 in endings:
-                self._columns, self._growing = self._fresh()
-                after = 0
-            else:
-                after = seen.passage
-            condition = Filter(expired=True)
-            columns = self._grown(self._columns, self._growing, reader, after=after, condition=condition)
-            if endings and after:
-                columns = self._without(columns, endings)
-            self._columns, self._position = columns, position
-            return columns
+            try:
+                return self._in_step(reader, seen, position)
+            except BaseException:
+                # Growing was interrupted: what is held may be half of it, so none of it is kept.
+                self._position = None
+                raise
+
+    def _in_step(self, reader: Reader, seen: Position | None, position: Position) -> Columns:
+        if seen is not None and (position.passage < seen.passage or position.ending < seen.ending):
+            # An older view than what is held: answer for it, and keep the newer.
+            return self._grown(*self._fresh(), reader, after=0, condition=Filter(expired=True))
+        endings = reader.endings(seen.ending) if seen else []
+        if seen is None or 0 in endings:
+            self._columns, self._growing = self._fresh()
+            after = 0
+        else:
+            after = seen.passage
+        condition = Filter(expired=True)
+        columns = self._grown(self._columns, self._growing, reader, after=after, condition=condition)
+        if endings and after:
+            columns = self._without(columns, endings)
+        self._columns, self._position = columns, position
+        return columns
 
     def past(self, reader: Reader, moment: int) -> Columns:
         """Return the columns of what was valid at a moment in the past, in microseconds."""

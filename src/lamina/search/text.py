@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from lamina.storage.reader import Reader, TextStatistics
+from lamina.storage.fts import TextStatistics
+from lamina.storage.reader import Reader
 from lamina.types import TermMatch
 
 __all__ = ["HEAD_WEIGHT", "TermStatistics", "ease_length", "term_scores"]

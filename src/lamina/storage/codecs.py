@@ -6,6 +6,7 @@ Texts of about 100 bytes are too short for a general compressor; a dictionary ma
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 
 from lamina.errors import CorruptionError, DependencyError
 
-__all__ = ["PLAIN", "RAW", "BodyCodec", "damaged", "train_dictionary"]
+__all__ = ["PLAIN", "RAW", "BodyCodec", "damaged", "dictionary_hash", "train_dictionary"]
 
 RAW = 0
 PLAIN = 1
@@ -90,6 +91,7 @@ class BodyCodec:
     def learn(self, number: int, data: bytes) -> None:
         """Keep a dictionary that a transaction in progress made."""
         self._dictionaries[number] = _zstd().ZstdDict(data)
+        self._local = threading.local()
 
     def forget(self, number: int) -> None:
         """Drop a dictionary whose transaction was undone."""
@@ -103,7 +105,12 @@ class BodyCodec:
             size = zstd.get_frame_info(body).decompressed_size
             if size is None or size > MAX_BODY_BYTES:
                 raise ValueError(f"a body of {size} bytes is out of bounds")
-            return str(zstd.decompress(body, zstd_dict=dictionary), "utf-8")
+            # One frame and no more: a second one could be of any size.
+            decompressor = zstd.ZstdDecompressor(zstd_dict=dictionary)
+            text = decompressor.decompress(body, max_length=size + 1)
+            if not decompressor.eof or decompressor.unused_data or len(text) != size:
+                raise ValueError("its length differs from what its header says")
+            return str(text, "utf-8")
         except zstd.ZstdError as error:
             raise ValueError(str(error)) from None
 
@@ -133,6 +140,11 @@ def train_dictionary(texts: Sequence[str]) -> bytes | None:
         return bytes(zstd.train_dict(samples, DICTIONARY_BYTES).dict_content)
     except (zstd.ZstdError, ValueError):
         return None
+
+
+def dictionary_hash(data: bytes) -> int:
+    """Return the signed 64-bit BLAKE2b hash of a dictionary."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little", signed=True)
 
 
 def damaged(where: str, why: str) -> CorruptionError:

@@ -36,6 +36,9 @@ __all__ = ["ConnectionPool", "translate_sqlite"]
 CHECKPOINT_PAGES = 4000
 """Pages in the write-ahead log (16 MB) from which a writer moves them into the catalog after its commit."""
 
+_READERS_WAIT = 1.0
+"""Seconds that emptying the log waits for readers; it holds up writers meanwhile."""
+
 _FSYNC_FAILURES = {apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC}
 
 
@@ -116,7 +119,8 @@ class ConnectionPool:
         self._idle: list[apsw.Connection] = []
         self._idle_lock = threading.Lock()
         self._log_pages = 0
-        self._immutable = False
+        self._snapshot: tuple[int, int, int] | None = None
+        """State of the file, where it can only be read as if nobody wrote it."""
         self._checkpoint_lock = fs.FileLock(path.parent / "checkpoint.lock")
 
     @property
@@ -137,11 +141,13 @@ class ConnectionPool:
                 finally:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
-            except BaseException:
-                _close(connection)
+            except apsw.Error:
+                _close(connection)  # whatever it stumbled over, the next reader begins with a fresh one
                 raise
-            with self._idle_lock:
-                self._idle.append(connection)
+            except BaseException:
+                self._put_back(connection)
+                raise
+            self._put_back(connection)
 
     @contextmanager
     def write(self, doing: str = "writing", *, wait: float | None = None) -> Iterator[apsw.Connection]:
@@ -205,6 +211,7 @@ class ConnectionPool:
             try:
                 with self._checkpoint_lock.hold(5.0 if truncate else 0.0), self._mapped("moving the log"):
                     connection = self._writer = self._writer or self._open(writing=True)
+                    connection.set_busy_handler(_patience(_READERS_WAIT))
                     mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if truncate else apsw.SQLITE_CHECKPOINT_PASSIVE
                     pages, moved = connection.wal_checkpoint(mode=mode)
                     self._log_pages = pages
@@ -255,7 +262,7 @@ class ConnectionPool:
         if self._closed:
             raise ClosedError("This store is closed.", hint="Open it again with lamina.open().")
         if self._poison is not None:
-            raise self._poison
+            raise PoisonedError(self._poison.message, hint=self._poison.hint, **self._poison.details)
 
     def close(self) -> None:
         """Close every connection; the last one in the machine also folds the log into the catalog."""
@@ -271,23 +278,55 @@ class ConnectionPool:
                 _close(connection)
 
     def _take(self) -> apsw.Connection:
+        if self._snapshot is not None and self._snapshot != self._file_state():
+            # The file changed under readers that had been told it would not: none of them may be used again.
+            with self._idle_lock:
+                stale, self._idle, self._snapshot = self._idle, [], None
+            for connection in stale:
+                _close(connection)
         with self._idle_lock:
             if self._idle:
                 return self._idle.pop()
         return self._open(writing=False)
 
+    def _put_back(self, connection: apsw.Connection) -> None:
+        if connection.in_transaction:
+            _close(connection)
+            return
+        with self._idle_lock:
+            self._idle.append(connection)
+
+    def _file_state(self) -> tuple[int, int, int]:
+        """Return what tells one state of the catalog from another for a reader that takes no part in its log.
+
+        Raises:
+            ReadOnlyError: Acknowledged writes lie in the log, which such a reader cannot see.
+        """
+        try:
+            log = os.stat(str(self.path) + "-wal").st_size
+        except OSError:
+            log = 0
+        if log:
+            raise ReadOnlyError(
+                f"{self.path.parent.parent} may not be written here, and its log holds writes that are not folded into "
+                "the catalog yet, so reading it would answer from the past.",
+                hint="Let someone who may write it run `lamina status`, or copy the folder and open the copy.",
+            )
+        stat = self.path.stat()
+        return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
     def _open(self, *, writing: bool) -> apsw.Connection:
         flags = apsw.SQLITE_OPEN_URI | (apsw.SQLITE_OPEN_READWRITE if writing else apsw.SQLITE_OPEN_READONLY)
-        uri = "file:" + quote(str(self.path)) + ("?immutable=1" if self._immutable else "")
+        uri = "file:" + quote(os.fsencode(self.path)) + ("?immutable=1" if self._snapshot else "")
         vfs = fs.catalog_vfs()
         try:
             connection = apsw.Connection(uri, flags=flags, vfs=vfs)
             self._configure(connection, writing=writing)
         except (apsw.CantOpenError, apsw.ReadOnlyError):
             # A reader in a folder that it may not write cannot make the shared memory of the log.
-            if writing or self._immutable or not self.path.is_file() or os.access(self.path.parent, os.W_OK):
+            if writing or self._snapshot or not self.path.is_file() or os.access(self.path.parent, os.W_OK):
                 raise
-            self._immutable = True
+            self._snapshot = self._file_state()
             return self._open(writing=False)
         return connection
 

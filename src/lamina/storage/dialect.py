@@ -1,7 +1,8 @@
-"""What differs between SQL engines, in one place.
+"""Expressions that differ between SQL engines.
 
-Everything else in ``storage`` is written in the SQL that SQLite and PostgreSQL share: ``ON CONFLICT``, integer
-microseconds, partial indexes, no engine's own date functions.
+What else is SQLite's own stands in ``connection`` and ``migrations`` (opening, pragmas, the schema), ``fts`` (the text
+index) and ``maintain`` (pages, salvage). The queries of ``reader``, ``writer`` and ``filters`` keep to what SQLite and
+PostgreSQL share: ``ON CONFLICT``, ``RETURNING``, partial indexes, integer microseconds, no engine's date functions.
 """
 
 from __future__ import annotations
@@ -32,13 +33,5 @@ class SqliteDialect:
     contains_folded = "instr(casefold({value}), casefold(?)) > 0"
     """``casefold`` is registered on every connection; SQLite's own ``lower`` knows ASCII alone."""
 
-    @staticmethod
-    def text_table(name: str) -> str:
-        """Return the statement that makes a contentless full-text table for tokens of ours.
-
-        ``ascii`` splits at spaces and leaves every other character alone, which is what pre-made tokens need.
-        """
-        return (
-            f"CREATE VIRTUAL TABLE {name} USING fts5(head, body, mark, content='', contentless_delete=1, "
-            "tokenize='ascii')"
-        )
+    last_number = "SELECT seq FROM sqlite_sequence WHERE name = ?"
+    """The last number that a table gave out, whether or not its row is still there."""

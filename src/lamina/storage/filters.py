@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from lamina.errors import InvalidInputError
@@ -84,7 +85,7 @@ class Filter:
         for column, ids in (("scope", self.scopes), ("type", self.types)):
             if ids is not None:
                 parts.append(Sql(f"{alias}.{column} IN ({', '.join('?' * len(ids))})", ids))
-        has_tag = f"EXISTS (SELECT 1 FROM memory_tag t WHERE t.tag = ? AND t.memory = {alias}.seq)"
+        has_tag = f"{alias}.seq IN (SELECT t.memory FROM memory_tag t WHERE t.tag = ?)"
         parts += [Sql(has_tag, (tag,)) for tag in self.tags or ()]
         if self.since is not None:
             parts.append(Sql(f"{alias}.created_at >= ?", (self.since,)))
@@ -131,10 +132,7 @@ class _Compiler:
                 raise _bad(f"{key} needs at least one condition.")
             parts = [self.compile(branch, depth + 1) for branch in branches]
             joined = Sql.joined(parts, "OR" if logic == "OR" else "AND")
-            return Sql(f"NOT {joined.text}", joined.bindings) if logic == "NOT" else joined
-        self.conditions += 1
-        if self.conditions > _MAX_CONDITIONS:
-            raise _bad(f"The filter has more than {_MAX_CONDITIONS} conditions.")
+            return self._negated(joined) if logic == "NOT" else joined
         if value == "*":
             return self._exists(key, wanted=True)
         if isinstance(value, Mapping) and value:
@@ -149,6 +147,13 @@ class _Compiler:
                 unknown = next(name for name, ok in zip(value, known, strict=True) if not ok)
                 raise _bad(f"{unknown!r} (for {key!r}) is no operator.")
         return self._equal(key, value)
+
+    def _counted(self, key: str) -> str:
+        """Return a key's JSON path, counting one more condition."""
+        self.conditions += 1
+        if self.conditions > _MAX_CONDITIONS:
+            raise _bad(f"The filter has more than {_MAX_CONDITIONS} conditions, list entries included.")
+        return SqliteDialect.json_path(key)
 
     def _operation(self, key: str, name: str, operand: Any) -> Sql:
         if name == "eq":
@@ -171,7 +176,8 @@ class _Compiler:
         return self._contains(key, operand, folded=name == "icontains")
 
     def _equal(self, key: str, value: Any) -> Sql:
-        path = SqliteDialect.json_path(key)
+        value = _as_stored(value)
+        path = self._counted(key)
         if value is None or isinstance(value, bool):
             kind = "null" if value is None else str(value).lower()
             return self._typed("{kind} = ?", key, kind)
@@ -189,7 +195,8 @@ class _Compiler:
         raise _bad(f"The value for {key!r} is a {type(value).__name__}, which no filter can compare.")
 
     def _compare(self, key: str, name: str, operand: Any) -> Sql:
-        path = SqliteDialect.json_path(key)
+        path = self._counted(key)
+        operand = _as_stored(operand)
         value: str | float
         if isinstance(operand, str):
             kinds, value = "'text'", _text(key, operand)
@@ -202,7 +209,7 @@ class _Compiler:
         )
 
     def _contains(self, key: str, operand: Any, *, folded: bool) -> Sql:
-        path = SqliteDialect.json_path(key)
+        path = self._counted(key)
         if not isinstance(operand, (str, int, float)) or isinstance(operand, bool):
             raise _bad(f"contains (for {key!r}) looks for a text or a number.")
         if not isinstance(operand, str):
@@ -221,6 +228,7 @@ class _Compiler:
         )
 
     def _exists(self, key: str, *, wanted: bool) -> Sql:
+        self._counted(key)
         return self._typed("{kind} IS NOT NULL" if wanted else "{kind} IS NULL", key)
 
     def _typed(self, condition: str, key: str, *bindings: Any) -> Sql:
@@ -242,6 +250,11 @@ class _Compiler:
 
     def _kind(self) -> str:
         return SqliteDialect.json_kind.format(column=self.column)
+
+
+def _as_stored(value: Any) -> Any:
+    """Return a time as metadata stores it."""
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def _text(key: str, value: str) -> str:

@@ -15,9 +15,9 @@ import apsw
 
 from lamina.errors import FormatError
 from lamina.storage.codecs import damaged
-from lamina.storage.dialect import SqliteDialect
+from lamina.storage import fts
 
-__all__ = ["APPLICATION_ID", "FORMAT_VERSION", "MIGRATIONS", "check_format", "migrate", "recreate_text"]
+__all__ = ["APPLICATION_ID", "FORMAT_VERSION", "MIGRATIONS", "check_format", "migrate"]
 
 APPLICATION_ID = 0x4C414D4E  # "LAMN"
 READER_FEATURES = frozenset({"zstd", "tokens-1"})
@@ -38,7 +38,12 @@ def _m001_memories(db: apsw.Connection) -> None:
         ) STRICT;
 
         -- Bodies are compressed with one of these once that pays; id 0 is "as it is", 1 is zstd without a dictionary.
-        CREATE TABLE dictionary (id INTEGER PRIMARY KEY, data BLOB NOT NULL, created_at INTEGER NOT NULL) STRICT;
+        -- A number is never used twice. Every body that it coded depends on it, so it is kept twice, with a hash.
+        -- samples lists the revisions that it was trained on: their texts are in it.
+        CREATE TABLE dictionary (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, hash INTEGER NOT NULL, samples BLOB NOT NULL, data BLOB NOT NULL
+        ) STRICT;
+        CREATE TABLE dictionary_copy (id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
 
         -- One row a revision. valid_to = 0 marks the current one; others are history, which as_of searches.
         -- Times are microseconds since 1970 in UTC.
@@ -52,7 +57,6 @@ def _m001_memories(db: apsw.Connection) -> None:
             scope INTEGER NOT NULL,
             type INTEGER NOT NULL,
             codec INTEGER NOT NULL,
-            body BLOB NOT NULL,
             hash INTEGER NOT NULL,
             created_at INTEGER NOT NULL,
             importance REAL NOT NULL,
@@ -66,15 +70,23 @@ def _m001_memories(db: apsw.Connection) -> None:
             tags TEXT,
             metadata TEXT,
             path TEXT,
-            uses INTEGER NOT NULL DEFAULT 0,
-            helped INTEGER NOT NULL DEFAULT 0,
-            hurt INTEGER NOT NULL DEFAULT 0,
-            used_at INTEGER NOT NULL DEFAULT 0
+            body BLOB NOT NULL  -- last, so that filters need not read past it
         ) STRICT;
         CREATE UNIQUE INDEX memory_id ON memory (id) WHERE valid_to = 0;
         CREATE INDEX memory_past ON memory (id, revision) WHERE valid_to <> 0;
-        CREATE INDEX memory_created ON memory (created_at, seq) WHERE valid_to = 0;
-        CREATE INDEX memory_thread ON memory (thread, position) WHERE thread IS NOT NULL;
+        CREATE INDEX memory_created ON memory (created_at, id) WHERE valid_to = 0;
+        CREATE INDEX memory_scope ON memory (scope, created_at, id) WHERE valid_to = 0;
+        CREATE INDEX memory_thread ON memory (thread) WHERE thread IS NOT NULL;
+        CREATE INDEX memory_source ON memory (source) WHERE source IS NOT NULL;
+
+        -- What came of a memory, whichever revision was recalled. Statistics make no history.
+        CREATE TABLE use_count (
+            id TEXT PRIMARY KEY,
+            uses INTEGER NOT NULL,
+            helped INTEGER NOT NULL,
+            hurt INTEGER NOT NULL,
+            used_at INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
 
         CREATE TABLE memory_tag (
             tag INTEGER NOT NULL, memory INTEGER NOT NULL, PRIMARY KEY (tag, memory)
@@ -106,20 +118,7 @@ def _m001_memories(db: apsw.Connection) -> None:
         ) STRICT, WITHOUT ROWID;
         """
     )
-    _make_text(db)
-
-
-def _make_text(db: apsw.Connection) -> None:
-    db.execute(SqliteDialect.text_table("text_now"))
-    db.execute(SqliteDialect.text_table("text_past"))
-    db.execute("CREATE VIRTUAL TABLE term_now USING fts5vocab(text_now, row)")
-
-
-def recreate_text(db: apsw.Connection) -> None:
-    """Make both text indexes anew and empty, whatever state they are in."""
-    for table in ("term_now", "text_now", "text_past"):
-        db.execute(f"DROP TABLE IF EXISTS {table}")
-    _make_text(db)
+    fts.make(db)
 
 
 MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (_m001_memories,)

@@ -5,24 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import apsw
 
+from lamina.storage import fts
 from lamina.storage.codecs import BodyCodec, damaged
+from lamina.storage.dialect import SqliteDialect
 from lamina.storage.filters import Filter
+from lamina.storage.fts import TextStatistics
 from lamina.storage.names import NameKind, Names
 from lamina.storage.records import ACTIONS, Record, from_micros
 from lamina.types import MEMORY_TYPES
 
-__all__ = ["PassageRow", "Position", "Reader", "TextStatistics"]
+__all__ = ["PassageRow", "Position", "Reader", "StoredPassage"]
 
-_COLUMNS = (
-    "seq, id, revision, valid_from, valid_to, ended, scope, type, codec, body, hash, created_at, importance, "
-    "thread, position, source, valid_until, superseded_by, title, description, tags, metadata, path, uses, helped, hurt, "
-    "used_at"
+_SELECT = (
+    "SELECT m.seq, m.id, m.revision, m.valid_from, m.valid_to, m.ended, m.scope, m.type, m.codec, m.body, m.hash, "
+    "m.created_at, m.importance, m.thread, m.position, m.source, m.valid_until, m.superseded_by, m.title, "
+    "m.description, m.tags, m.metadata, m.path, u.uses, u.helped, u.hurt, u.used_at "
+    "FROM memory m LEFT JOIN use_count u ON u.id = m.id"
 )
-_M_COLUMNS = ", ".join(f"m.{name}" for name in _COLUMNS.split(", "))
+StoredPassage: TypeAlias = tuple[int, int, int, float | None, bytes | None, int]
+"""``(id, start, stop, scale, codes, given)`` of a passage."""
 _BATCH = 500
 SEPARATOR = "\x1f"
 """Between tags in a row; no tag holds it."""
@@ -44,14 +49,6 @@ class Position:
 
     passage: int
     ending: int
-
-
-@dataclass(frozen=True, slots=True)
-class TextStatistics:
-    """What BM25 needs to know about the indexed passages."""
-
-    passages: int
-    tokens: int
 
 
 class Reader:
@@ -104,16 +101,17 @@ class Reader:
 
     def position(self) -> Position:
         """Return how far passages and endings reach."""
-        found: dict[str, int] = dict(
-            self.db.execute("SELECT name, seq FROM sqlite_sequence WHERE name IN ('passage', 'ending')").fetchall()
-        )
-        return Position(found.get("passage", 0), found.get("ending", 0))
+        return Position(self.last_number("passage"), self.last_number("ending"))
+
+    def last_number(self, table: str) -> int:
+        """Return the last number that a table gave out; no number is given out twice."""
+        return int(self._one(SqliteDialect.last_number, table) or 0)
 
     # --- memories ----------------------------------------------------------------------------------------------------
 
     def current(self, id: str) -> Record | None:
         """Return the current revision of a memory, or None."""
-        sql = f"SELECT {_COLUMNS} FROM memory WHERE id = ? AND valid_to = 0"
+        sql = f"{_SELECT} WHERE m.id = ? AND m.valid_to = 0"
         for row in self._rows(sql, (id,), f"memory {id}"):
             return self._record(row)
         return None
@@ -125,7 +123,7 @@ class Reader:
         found: dict[int, Record] = {}
         for start in range(0, len(wanted), _BATCH):
             part = wanted[start : start + _BATCH]
-            sql = f"SELECT {_M_COLUMNS} FROM memory m WHERE m.seq IN ({', '.join('?' * len(part))})"
+            sql = f"{_SELECT} WHERE m.seq IN ({', '.join('?' * len(part))})"
             bindings: tuple[Any, ...] = tuple(part)
             if test:
                 sql, bindings = f"{sql} AND {test.text}", bindings + test.bindings
@@ -136,7 +134,7 @@ class Reader:
 
     def revisions(self, id: str) -> list[Record]:
         """Return every revision of a memory, oldest first; empty where it never was or was purged."""
-        sql = f"SELECT {_COLUMNS} FROM memory WHERE id = ? AND valid_to <> 0 ORDER BY revision"
+        sql = f"{_SELECT} WHERE m.id = ? AND m.valid_to <> 0 ORDER BY m.revision"
         found = [self._record(row) for row in list(self._rows(sql, (id,), f"memory {id}"))]
         current = self.current(id)
         return found + ([current] if current else [])
@@ -144,11 +142,10 @@ class Reader:
     def page(self, condition: Filter, limit: int | None, after: str | None) -> list[Record]:
         """Return current revisions, newest first, beginning behind the memory ``after``."""
         test = condition.sql()
-        sql, bindings = f"SELECT {_M_COLUMNS} FROM memory m WHERE {test.text}", test.bindings
+        sql, bindings = f"{_SELECT} WHERE {test.text}", test.bindings
         if after is not None:
-            last = "SELECT a.created_at, a.id FROM memory a WHERE a.id = ? ORDER BY a.seq LIMIT 1"
-            sql += f" AND (m.created_at, m.id) < ({last})"
-            bindings += (after,)
+            sql += " AND (m.created_at, m.id) < (?, ?)"
+            bindings += (self.created_at(after) or 0, after)
         sql += " ORDER BY m.created_at DESC, m.id DESC"
         if limit is not None:
             sql, bindings = sql + " LIMIT ?", (*bindings, limit)
@@ -159,23 +156,22 @@ class Reader:
         test = condition.sql()
         return int(self._one(f"SELECT count(*) FROM memory m WHERE {test.text}", *test.bindings) or 0)
 
-    def exists(self, id: str) -> bool:
-        """Return whether a memory of that id is or was there."""
-        return self._one("SELECT 1 FROM memory WHERE id = ? LIMIT 1", id) is not None
+    def created_at(self, id: str) -> int | None:
+        """Return when a memory that is or was there was made, or None where there never was one."""
+        for test in ("valid_to = 0", "valid_to <> 0"):  # an index each
+            found: int | None = self._one(f"SELECT created_at FROM memory WHERE id = ? AND {test} LIMIT 1", id)
+            if found is not None:
+                return found
+        return None
 
-    def near(self, bands: Sequence[int]) -> list[int]:
-        """Return the revisions that share one of the MinHash bands."""
+    def near(self, bands: Sequence[int], limit: int) -> list[int]:
+        """Return the revisions that share MinHash bands, those that share the most and the newest first."""
         if not bands:
             return []
         marks = ", ".join("?" * len(bands))
-        rows = self.db.execute(f"SELECT DISTINCT memory FROM band WHERE hash IN ({marks}) LIMIT 200", tuple(bands))
-        return [row[0] for row in rows]
-
-    def thread_neighbours(self, thread: int, low: int, high: int) -> list[int]:
-        """Return current revisions of a thread whose positions lie from ``low`` to ``high``."""
         rows = self.db.execute(
-            "SELECT seq FROM memory WHERE thread = ? AND position BETWEEN ? AND ? AND valid_to = 0",
-            (thread, low, high),
+            f"SELECT memory FROM band WHERE hash IN ({marks}) GROUP BY memory ORDER BY count(*) DESC, memory DESC LIMIT ?",
+            (*bands, limit),
         )
         return [row[0] for row in rows]
 
@@ -192,9 +188,9 @@ class Reader:
                 found[row[0]] = PassageRow(*row)
         return found
 
-    def passages_of(self, memory: int) -> list[tuple[int, int, int, float | None, bytes | None, int]]:
+    def passages_of(self, memory: int) -> list[StoredPassage]:
         """Return ``(id, start, stop, scale, codes, given)`` of a revision's passages, in order."""
-        found: list[tuple[int, int, int, float | None, bytes | None, int]] = self.db.execute(
+        found: list[StoredPassage] = self.db.execute(
             "SELECT id, start, stop, scale, codes, given FROM passage WHERE memory = ? ORDER BY id", (memory,)
         ).fetchall()
         return found
@@ -229,6 +225,10 @@ class Reader:
         ).fetchall()
         return found
 
+    def count_given(self) -> int:
+        """Return how many passages carry a vector that came with its memory."""
+        return int(self._one("SELECT count(*) FROM passage WHERE given = 1 AND codes IS NOT NULL") or 0)
+
     def count_waiting(self) -> int:
         """Return how many passages wait for a vector."""
         return int(self._one("SELECT count(*) FROM passage WHERE codes IS NULL AND given = 0") or 0)
@@ -247,43 +247,17 @@ class Reader:
             head_weight: What an occurrence in title or description counts, one in the body being 1.
             past: Search past revisions instead of current ones.
         """
-        if not terms:
-            return []
-        table = "text_past" if past else "text_now"
-        any_of = " OR ".join(f'"{term}"' for term in terms)
-        query = f"{{head body}} : ({any_of})"
-        for prefix, ids in (("s", condition.scopes), ("t", condition.types)):
-            if ids is not None:
-                marks = " OR ".join(f'"{mark(prefix, number)}"' for number in ids)
-                query = f"({query}) AND mark : ({marks})" if ids else ""
-        if not query:
-            return []
-        found: list[tuple[int, float]]
-        rank = f"bm25({table}, {head_weight!r}, 1.0, 0.0)"
-        if condition.plain and condition.as_of is None and not past:
-            sql = f"SELECT rowid, -{rank} AS score FROM {table} WHERE {table} MATCH ? ORDER BY score DESC LIMIT ?"
-            found = self.db.execute(sql, (query, limit)).fetchall()
-            return found
-        test = condition.sql()
-        sql = (
-            f"SELECT {table}.rowid, -{rank} AS score FROM {table} JOIN passage p ON p.id = {table}.rowid "
-            f"JOIN memory m ON m.seq = p.memory WHERE {table} MATCH ? AND {test.text} ORDER BY score DESC LIMIT ?"
+        return fts.match(
+            self.db, fts.PAST if past else fts.NOW, terms, condition, limit=limit, head_weight=head_weight
         )
-        found = self.db.execute(sql, (query, *test.bindings, limit)).fetchall()
-        return found
 
     def document_frequency(self, term: str) -> int:
         """Return how many current passages hold a term."""
-        return int(self._one("SELECT doc FROM term_now WHERE term = ?", term) or 0)
+        return fts.frequency(self.db, term)
 
     def text_statistics(self) -> TextStatistics:
-        """Return how many passages are indexed and how many tokens they have (marks included).
-
-        FTS5 keeps both in its "averages" record, as a list of varints (sqlite.org/fts5.html, section 9).
-        """
-        block = self._one("SELECT block FROM text_now_data WHERE id = 1")
-        numbers = list(_varints(block or b""))
-        return TextStatistics(numbers[0], sum(numbers[1:])) if numbers else TextStatistics(0, 0)
+        """Return how many current passages are indexed and how many tokens they have."""
+        return fts.statistics(self.db)
 
     # --- helpers -----------------------------------------------------------------------------------------------------
 
@@ -332,24 +306,19 @@ class Reader:
             tags=tuple(tags.split(SEPARATOR)) if tags else (),
             metadata=_metadata(metadata, id),
             path=path,
-            uses=row[23],
-            helped=row[24],
-            hurt=row[25],
-            used_at=row[26],
+            uses=row[23] or 0,
+            helped=row[24] or 0,
+            hurt=row[25] or 0,
+            used_at=row[26] or 0,
         )
         # What changes while a revision lives or ends is not in its fingerprint.
-        if not all(isinstance(value, int) for value in (valid_to, ended, *row[23:27])):
+        if not all(value is None or isinstance(value, int) for value in (valid_to, ended, *row[23:27])):
             raise damaged(f"memory {id}", "a count or a time is no number")
         if valid_to:
             from_micros(valid_to)
         if record.fingerprint() != hash:
             raise damaged(f"memory {id}", "its fingerprint differs")
         return record
-
-
-def mark(prefix: str, number: int) -> str:
-    """Return the token that says which scope or type a passage has; no tokeniser of ours can make it."""
-    return f"§{prefix}{number}"
 
 
 def _type_name(number: int, id: str) -> str:
@@ -364,18 +333,3 @@ def _metadata(text: str | None, id: str) -> dict[str, Any]:
     except ValueError:
         raise damaged(f"memory {id}", "its metadata is no JSON") from None
     return found if isinstance(found, dict) else {}
-
-
-def _varints(block: bytes) -> Iterator[int]:
-    """Yield SQLite's variable-length integers: seven bits a byte, high ones first, the ninth byte whole."""
-    value = count = 0
-    for byte in block:
-        count += 1
-        if count == 9:
-            yield value << 8 | byte
-            value = count = 0
-        elif byte & 0x80:
-            value = value << 7 | byte & 0x7F
-        else:
-            yield value << 7 | byte
-            value = count = 0

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import apsw
 
-from lamina.storage.codecs import PLAIN, BodyCodec, train_dictionary
-from lamina.storage.migrations import recreate_text
+from lamina.storage import fts
+from lamina.storage.codecs import PLAIN, BodyCodec, dictionary_hash, train_dictionary
 from lamina.storage.names import NameKind, Names
-from lamina.storage.reader import SEPARATOR, Reader, mark
-from lamina.storage.records import ACTIONS, TYPE_IDS, Action, NewPassage, Record, now_micros
+from lamina.storage.reader import SEPARATOR, Reader
+from lamina.storage.records import ACTIONS, TYPE_IDS, Action, NewPassage, Record
 
 __all__ = ["Draft", "Indexed", "Writer"]
 
 
 _SAMPLES = 2_000
-_STRETCH = 16
-"""Bytes in a row that a dictionary must not share with a purged text."""
+_SAMPLE_CHARS = 10_000
 
 
 @dataclass(slots=True)
@@ -79,8 +79,7 @@ class Writer(Reader):
 
         A memory of the same id must not have a current revision; a violated index raises and undoes the change.
         """
-        seq = int(self._one("SELECT seq FROM sqlite_sequence WHERE name = 'memory'") or 0)
-        passage_id = self.position().passage
+        seq, passage_id = self.last_number("memory"), self.last_number("passage")
         dictionary = self.newest_dictionary()
         memories, passages, texts, tags, bands = [], [], [], [], []
         for draft in drafts:
@@ -99,7 +98,6 @@ class Writer(Reader):
                     scope,
                     kind,
                     codec,
-                    body,
                     record.fingerprint(),
                     record.created_at,
                     record.importance,
@@ -113,15 +111,11 @@ class Writer(Reader):
                     SEPARATOR.join(record.tags) or None,
                     record.metadata_json(),
                     record.path,
-                    record.uses,
-                    record.helped,
-                    record.hurt,
-                    record.used_at,
+                    body,
                 )
             )
             tags += [(self.name_number(NameKind.TAG, tag), seq) for tag in record.tags]
             bands += [(band, seq) for band in draft.bands]
-            marks = f"{mark('s', scope or 0)} {mark('t', kind)}"
             for passage in draft.passages:
                 passage_id += 1
                 passages.append(
@@ -130,18 +124,18 @@ class Writer(Reader):
                         seq,
                         passage.start,
                         passage.stop,
-                        _count(draft.head) + _count(passage.tokens) + 2,
+                        _count(draft.head) + _count(passage.tokens) + fts.MARKS,
                         int(passage.given),
                         passage.scale,
                         passage.codes,
                     )
                 )
-                texts.append((passage_id, draft.head, passage.tokens, marks))
+                texts.append(fts.TextEntry(passage_id, draft.head, passage.tokens, scope or 0, kind))
         execute = self.db.executemany
         execute(
-            "INSERT INTO memory (seq, id, revision, valid_from, scope, type, codec, body, hash, created_at, "
-            "importance, thread, position, source, valid_until, superseded_by, title, description, tags, metadata, path, uses, "
-            "helped, hurt, used_at) VALUES (" + ", ".join("?" * 25) + ")",
+            "INSERT INTO memory (seq, id, revision, valid_from, scope, type, codec, hash, created_at, importance, "
+            "thread, position, source, valid_until, superseded_by, title, description, tags, metadata, path, body) "
+            "VALUES (" + ", ".join("?" * 21) + ")",
             memories,
         )
         execute(
@@ -149,34 +143,30 @@ class Writer(Reader):
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             passages,
         )
-        execute("INSERT INTO text_now (rowid, head, body, mark) VALUES (?, ?, ?, ?)", texts)
+        fts.add(self.db, fts.NOW, texts)
         if tags:
             execute("INSERT INTO memory_tag (tag, memory) VALUES (?, ?)", sorted(set(tags)))
         if bands:
             execute("INSERT INTO band (hash, memory) VALUES (?, ?)", sorted(set(bands)))
 
-    def end(self, record: Record, action: Action, at: int, indexed: Callable[[int, int], Indexed]) -> None:
+    def end(self, record: Record, action: Action, at: int, indexed: Mapping[int, Indexed]) -> None:
         """Close a current revision: it becomes history, and its tokens move to the index of the past.
 
         Args:
             record: The current revision.
             action: What ends it.
             at: When, in microseconds.
-            indexed: Returns the tokens of a stretch ``(start, stop)`` of the record's text, as they were indexed.
+            indexed: The tokens of each of its passages, by the passage's id.
         """
         self.db.execute(
             "UPDATE memory SET valid_to = ?, ended = ? WHERE seq = ?",
             (max(at, 1), ACTIONS.index(action) + 1, record.seq),
         )
-        scope = self.name_number(NameKind.SCOPE, record.scope)
-        marks = f"{mark('s', scope or 0)} {mark('t', TYPE_IDS[record.type])}"
-        for id, start, stop, *_ in self.passages_of(record.seq):
-            tokens = indexed(start, stop)
-            self.db.execute("DELETE FROM text_now WHERE rowid = ?", (id,))
-            self.db.execute(
-                "INSERT INTO text_past (rowid, head, body, mark) VALUES (?, ?, ?, ?)",
-                (id, tokens.head, tokens.body, marks),
-            )
+        scope = self.name_number(NameKind.SCOPE, record.scope) or 0
+        kind = TYPE_IDS[record.type]
+        entries = [fts.TextEntry(id, tokens.head, tokens.body, scope, kind) for id, tokens in indexed.items()]
+        fts.remove(self.db, fts.NOW, [entry.passage for entry in entries])
+        fts.add(self.db, fts.PAST, entries)
         self.db.execute("INSERT INTO ending (memory) VALUES (?)", (record.seq,))
 
     def remove_bands(self, memory: int, bands: Sequence[int]) -> None:
@@ -192,34 +182,46 @@ class Writer(Reader):
         removed = {"row": 0, "text": 0, "vector": 0, "history": 0}
         names: set[int] = set()
         for seq in seqs:
-            row = self.db.execute("SELECT valid_to, thread, source FROM memory WHERE seq = ?", (seq,)).fetchall()
-            if not row:
+            found = self.db.execute("SELECT valid_to, scope, thread, source FROM memory WHERE seq = ?", (seq,)).fetchall()
+            if not found:
                 continue
-            valid_to, thread, source = row[0]
-            names.update(number for number in (thread, source) if number)
+            valid_to, *numbers = found[0]
+            names.update(number for number in numbers if number)
             names.update(tag for (tag,) in self.db.execute("SELECT tag FROM memory_tag WHERE memory = ?", (seq,)))
-            table = "text_past" if valid_to else "text_now"
-            for id, _start, _stop, _scale, codes, _given in self.passages_of(seq):
-                self.db.execute(f"DELETE FROM {table} WHERE rowid = ?", (id,))
-                removed["text"] += 1
-                removed["vector"] += codes is not None
-            self.db.execute("DELETE FROM passage WHERE memory = ?", (seq,))
-            self.db.execute("DELETE FROM memory_tag WHERE memory = ?", (seq,))
-            self.db.execute("DELETE FROM memory WHERE seq = ?", (seq,))
+            passages = self.passages_of(seq)
+            fts.remove(self.db, fts.PAST if valid_to else fts.NOW, [row[0] for row in passages])
+            removed["text"] += len(passages)
+            removed["vector"] += sum(row[4] is not None for row in passages)
+            for table, column in (("passage", "memory"), ("memory_tag", "memory"), ("memory", "seq")):
+                self.db.execute(f"DELETE FROM {table} WHERE {column} = ?", (seq,))
             self.db.execute("INSERT INTO ending (memory) VALUES (?)", (seq,))
             removed["history" if valid_to else "row"] += 1
         for number in names:
             self._drop_unused_name(number)
         return removed
 
+    def forget_uses(self, id: str) -> None:
+        """Remove a memory's use counts."""
+        self.db.execute("DELETE FROM use_count WHERE id = ?", (id,))
+
     def scrub_text(self) -> None:
         """Rewrite the text indexes without what was deleted; until then deleted tokens stay in their segments."""
-        for table in ("text_now", "text_past"):
-            self.db.execute(f"INSERT INTO {table} ({table}) VALUES ('optimize')")
+        fts.merge(self.db)
 
     def set_vectors(self, vectors: Iterable[tuple[int, float, bytes]]) -> None:
-        """Give passages their vectors: ``(passage, scale, codes)``."""
-        self.db.executemany("UPDATE passage SET scale = ?2, codes = ?3 WHERE id = ?1", vectors)
+        """Give passages that wait for one their vector: ``(passage, scale, codes)``."""
+        self.db.executemany(
+            "UPDATE passage SET scale = ?2, codes = ?3 WHERE id = ?1 AND codes IS NULL AND given = 0", vectors
+        )
+
+    def drop_vectors(self, passages: Iterable[int]) -> None:
+        """Let passages wait for a vector again."""
+        self.db.executemany("UPDATE passage SET scale = NULL, codes = NULL WHERE id = ?", ((id,) for id in passages))
+
+    def release_given(self) -> int:
+        """Let passages that came with a vector of their own wait for one of the embedder's; return how many."""
+        self.db.execute("UPDATE passage SET given = 0, scale = NULL, codes = NULL WHERE given = 1")
+        return int(self.db.changes())
 
     def clear_vectors(self) -> int:
         """Forget every vector that an embedder can make again; return how many."""
@@ -231,18 +233,23 @@ class Writer(Reader):
         self.db.execute("DELETE FROM ending WHERE seq < (SELECT max(seq) FROM ending)")
         self.db.execute("INSERT INTO ending (memory) VALUES (0)")
 
-    def note_uses(self, uses: Iterable[tuple[int, int, int]]) -> None:
-        """Add to use counts: ``(seq, uses, last use)``."""
-        self.db.executemany(
-            "UPDATE memory SET uses = uses + ?2, used_at = max(used_at, ?3) WHERE seq = ?1 AND valid_to = 0", uses
-        )
+    def note_uses(self, uses: Iterable[tuple[str, int, int]]) -> None:
+        """Add to use counts: ``(id, uses, last use)``."""
+        self._count_uses((id, count, 0, 0, at) for id, count, at in uses)
 
-    def note_outcome(self, seq: int, *, helped: int = 0, hurt: int = 0, at: int) -> None:
-        """Add an outcome to a current revision; statistics make no history."""
-        self.db.execute(
-            "UPDATE memory SET uses = uses + 1, helped = helped + ?, hurt = hurt + ?, used_at = max(used_at, ?) "
-            "WHERE seq = ?",
-            (helped, hurt, at, seq),
+    def note_outcome(self, id: str, *, helped: int = 0, hurt: int = 0, at: int) -> None:
+        """Count one use and what came of it."""
+        self._count_uses([(id, 1, helped, hurt, at)])
+
+    def _count_uses(self, rows: Iterable[tuple[str, int, int, int, int]]) -> None:
+        # Only of memories that are there: a use counted before a purge must not bring the id back.
+        self.db.executemany(
+            "INSERT INTO use_count (id, uses, helped, hurt, used_at) "
+            "SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM memory WHERE id = ?1 AND valid_to = 0) "
+            "ON CONFLICT (id) DO UPDATE SET uses = uses + excluded.uses, helped = helped + excluded.helped, "
+            "hurt = hurt + excluded.hurt, "
+            "used_at = CASE WHEN used_at < excluded.used_at THEN excluded.used_at ELSE used_at END",
+            rows,
         )
 
     def train_dictionary(self, samples: int = _SAMPLES) -> int:
@@ -253,11 +260,16 @@ class Writer(Reader):
         """
         seqs = [row[0] for row in self.db.execute("SELECT seq FROM memory WHERE valid_to = 0 ORDER BY seq")]
         chosen = seqs[:: max(1, len(seqs) // samples)][:samples]
-        data = train_dictionary([record.text[:10_000] for record in self.records(chosen).values()])
+        data = train_dictionary([record.text[:_SAMPLE_CHARS] for record in self.records(chosen).values()])
         if data is None:
             return 0
-        number = max(self.newest_dictionary(), PLAIN) + 1
-        self.db.execute("INSERT INTO dictionary (id, data, created_at) VALUES (?, ?, ?)", (number, data, now_micros()))
+        number = max(self.last_number("dictionary"), PLAIN) + 1
+        listed = array("q", chosen).tobytes()
+        self.db.execute(
+            "INSERT INTO dictionary (id, hash, samples, data) VALUES (?, ?, ?, ?)",
+            (number, dictionary_hash(data), listed, data),
+        )
+        self.db.execute("INSERT INTO dictionary_copy (id, data) VALUES (?, ?)", (number, data))
         self._codec.learn(number, data)
         self.on_undo(lambda: self._codec.forget(number))
         return number
@@ -282,19 +294,17 @@ class Writer(Reader):
                 changed += 1
         return changed
 
-    def retire_dictionaries(self, texts: Sequence[str]) -> None:
-        """Replace every dictionary that holds a stretch of purged texts; bodies that used it are stored again."""
-        stretches = {
-            raw[at : at + _STRETCH]
-            for raw in (text.encode("utf-8") for text in texts)
-            for at in range(max(len(raw) - _STRETCH, 0) + 1)
-            if len(raw) >= _STRETCH
-        }
-        for number, data in self.db.execute("SELECT id, data FROM dictionary").fetchall():
-            if any(data[at : at + _STRETCH] in stretches for at in range(len(data) - _STRETCH + 1)):
-                newer = self.train_dictionary()
-                self.recode(newer, only=number)
-                self.db.execute("DELETE FROM dictionary WHERE id = ?", (number,))
+    def retire_dictionaries(self, purged: Iterable[int]) -> None:
+        """Replace every dictionary that was trained on one of these revisions; bodies that used it are stored again."""
+        gone = set(purged)
+        for number, samples in self.db.execute("SELECT id, samples FROM dictionary").fetchall():
+            listed = array("q")
+            listed.frombytes(samples[: len(samples) // 8 * 8])
+            if gone.isdisjoint(listed):
+                continue
+            self.recode(self.train_dictionary(), only=number)
+            self.db.execute("DELETE FROM dictionary WHERE id = ?", (number,))
+            self.db.execute("DELETE FROM dictionary_copy WHERE id = ?", (number,))
 
     def prune_endings(self) -> None:
         """Shorten the log of endings; a process that is far behind loads everything anew."""
@@ -348,7 +358,7 @@ class Writer(Reader):
         """Give a revision passages that wait for a vector; their tokens come with :meth:`rebuild_text`."""
         self.db.executemany(
             "INSERT INTO passage (memory, start, stop, tokens) VALUES (?, ?, ?, ?)",
-            [(memory, start, stop, _count(entry.head) + _count(entry.body) + 2) for start, stop, entry in spans],
+            [(memory, start, stop, _count(entry.head) + _count(entry.body) + fts.MARKS) for start, stop, entry in spans],
         )
 
     def rebuild_bands(self, entries: Iterable[tuple[int, Sequence[int]]]) -> None:
@@ -361,14 +371,11 @@ class Writer(Reader):
 
     def rebuild_text(self, entries: Iterable[tuple[int, bool, str, str, str, str]]) -> int:
         """Fill both text indexes anew from ``(passage, past, head, body, scope, type)``; return how many entries."""
-        recreate_text(self.db)
+        fts.make(self.db)
         done = 0
         for id, past, head, body, scope, kind in entries:
-            marks = f"{mark('s', self.name_number(NameKind.SCOPE, scope) or 0)} {mark('t', TYPE_IDS[kind])}"
-            table = "text_past" if past else "text_now"
-            self.db.execute(
-                f"INSERT INTO {table} (rowid, head, body, mark) VALUES (?, ?, ?, ?)", (id, head, body, marks)
-            )
+            number = self.name_number(NameKind.SCOPE, scope) or 0
+            fts.add(self.db, fts.PAST if past else fts.NOW, [fts.TextEntry(id, head, body, number, TYPE_IDS[kind])])
             done += 1
         return done
 
@@ -376,7 +383,9 @@ class Writer(Reader):
         for sql in (
             "SELECT 1 FROM memory WHERE thread = ? LIMIT 1",
             "SELECT 1 FROM memory_tag WHERE tag = ? LIMIT 1",
-            "SELECT 1 FROM memory WHERE source = ? OR scope = ?1 LIMIT 1",
+            "SELECT 1 FROM memory WHERE source = ? LIMIT 1",
+            "SELECT 1 FROM memory WHERE scope = ? AND valid_to = 0 LIMIT 1",
+            "SELECT 1 FROM memory WHERE scope = ? LIMIT 1",
         ):
             if self._one(sql, number) is not None:
                 return

@@ -311,8 +311,8 @@ class CatalogTests:
                 ("second words", 2, 2_000, 3_000, "delete"),
             ]
             assert reader.current("memory-1") is None
-            assert reader.exists("memory-1")
-            assert not reader.exists("memory-2")
+            assert reader.created_at("memory-1") is not None
+            assert reader.created_at("memory-2") is None
             assert reader.match(["words"], EVERYTHING, limit=9, head_weight=1.0) == []
             for moment, text in ((1_500, "first words"), (2_500, "second words"), (3_500, None)):
                 condition = Filter(as_of=moment, expired=True)
@@ -334,7 +334,7 @@ class CatalogTests:
             writer.scrub_text()
         assert removed == {"row": 1, "text": 2, "vector": 2, "history": 1}
         with catalog.read() as reader:
-            assert not reader.exists("memory-1")
+            assert reader.created_at("memory-1") is None
             assert reader.revisions("memory-1") == []
             assert ids(reader) == ["memory-2"]
             for past in (False, True):
@@ -348,9 +348,8 @@ class CatalogTests:
         """Uses and outcomes change the current revision's counts and nothing else."""
         with catalog.write() as writer:
             writer.insert([make_draft("memory-1")])
-            seq = writer.page(EVERYTHING, 1, None)[0].seq
-            writer.note_uses([(seq, 3, 9_000), (seq + 77, 1, 9_000)])
-            writer.note_outcome(seq, helped=1, hurt=0, at=8_000)
+            writer.note_uses([("memory-1", 3, 9_000), ("memory-7", 1, 9_000)])
+            writer.note_outcome("memory-1", helped=1, hurt=0, at=8_000)
         with catalog.read() as reader:
             (record,) = reader.revisions("memory-1")
             assert (record.uses, record.helped, record.hurt, record.used_at) == (4, 1, 0, 9_000)
@@ -435,11 +434,11 @@ class CatalogTests:
             writer.insert([make_draft("memory-1", bands=(1, -2)), make_draft("memory-2", bands=(3,))])
             seq = writer.page(Filter(expired=True), None, None)[-1].seq
         with catalog.read() as reader:
-            assert reader.near((-2, 9)) == [seq]
-            assert reader.near(()) == []
+            assert reader.near((-2, 9), 5) == [seq]
+            assert reader.near((), 5) == []
         with catalog.write() as writer:
             writer.remove_bands(seq, (1, -2))
-            assert writer.near((1, -2)) == []
+            assert writer.near((1, -2), 5) == []
 
     def test_waiting_vectors(self, catalog: Catalog) -> None:
         """Passages without a vector wait in order, and a vector that is given to them ends that."""

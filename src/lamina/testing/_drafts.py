@@ -41,5 +41,6 @@ def end(writer: Writer, key: str, action: Any, at: int) -> Record:
     record = writer.current(key)
     assert record is not None
     text = record.text
-    writer.end(record, action, at, lambda start, stop: Indexed("", text[start:stop].lower()))
+    entries = {id: Indexed("", text[start:stop].lower()) for id, start, stop, *_ in writer.passages_of(record.seq)}
+    writer.end(record, action, at, entries)
     return record

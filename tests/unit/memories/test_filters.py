@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -33,8 +33,18 @@ def _metadata(number: int) -> dict[str, Any]:
     return values
 
 
+class Held(NamedTuple):
+    """A store's memories, and the same as plain values."""
+
+    m: Memories
+    memories: list[Memory]
+
+    def __repr__(self) -> str:
+        return f"<{len(self.memories)} memories>"
+
+
 @pytest.fixture(scope="module")
-def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Memories, list[Memory]]]:
+def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
     """Eighty memories of every kind, and the same as plain values."""
     folder: Path = tmp_path_factory.mktemp("filters")
     with lamina.open(folder / "store", embedder="none", durability="relaxed") as store:
@@ -50,7 +60,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Memories, l
             }
             for number in range(80)
         )
-        yield store.memories, [store.memories.get(id) for id in ids]
+        yield Held(store.memories, [store.memories.get(id) for id in ids])
 
 
 # --- the oracle: the same filters in plain Python --------------------------------------------------------------------
@@ -166,7 +176,7 @@ FILTERS = st.fixed_dictionaries(
 
 @settings(max_examples=120)
 @given(filters=FILTERS)
-def test_filters_equal_a_plain_python_oracle(held: tuple[Memories, list[Memory]], filters: dict[str, Any]) -> None:
+def test_filters_equal_a_plain_python_oracle(held: Held, filters: dict[str, Any]) -> None:
     """List, count and recall keep exactly what the same filters in Python keep."""
     m, memories = held
     expected = {memory.id for memory in memories if fits(memory, filters)}
@@ -210,7 +220,7 @@ BAD: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("filters", BAD, ids=ascii)
-def test_a_filter_without_meaning_is_refused(held: tuple[Memories, list[Memory]], filters: dict[str, Any]) -> None:
+def test_a_filter_without_meaning_is_refused(held: Held, filters: dict[str, Any]) -> None:
     """A filter that means nothing is an error with a hint in list, count, recall and explain_missing alike."""
     m, memories = held
     if filters == {"where": {"n": {"between": [1, 2]}, "s": 1}}:
@@ -227,7 +237,7 @@ def test_a_filter_without_meaning_is_refused(held: tuple[Memories, list[Memory]]
         assert caught.value.hint
 
 
-def test_empty_filters(held: tuple[Memories, list[Memory]]) -> None:
+def test_empty_filters(held: Held) -> None:
     """No scope and no type keep nothing, no tag and an empty where keep everything."""
     m, _ = held
     assert 0 == m.count(scope=[]) == m.count(type=[])
@@ -238,7 +248,7 @@ def test_empty_filters(held: tuple[Memories, list[Memory]]) -> None:
 # --- listing ---------------------------------------------------------------------------------------------------------
 
 
-def test_list_is_newest_first_and_continues(held: tuple[Memories, list[Memory]]) -> None:
+def test_list_is_newest_first_and_continues(held: Held) -> None:
     """Pages joined are the whole list: newest first, each memory once, at any page size and under any filter."""
     m, _ = held
     whole = m.list(limit=None, scope=["private", "team"])

@@ -87,6 +87,8 @@ class TermMatch:
     """Passages of the store that hold the term."""
     score: float
     """Its share of the BM25 score."""
+    word: str = ""
+    """The question's own word for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

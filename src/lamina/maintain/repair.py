@@ -70,7 +70,11 @@ def rebuild(context: Context) -> RepairReport:
             writer.set_vectors((id, *(code or (0.0, b""))) for id, code in wrong)
         writer.rebuild_tags(records())
         writer.rebuild_text(_entries(writer, records()))
-        writer.rebuild_bands((record.seq, bands_of(record, writer.passages_of(record.seq))) for record in records() if not record.valid_to)
+        writer.rebuild_bands(
+            (record.seq, bands_of(record, writer.passages_of(record.seq)))
+            for record in records()
+            if not record.valid_to
+        )
         writer.announce_all()
     return RepairReport(
         rebuilt=("passages", "tags", "text indexes", "near-duplicate bands"),

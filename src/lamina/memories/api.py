@@ -10,6 +10,7 @@ from lamina.errors import InvalidInputError, NotFoundError
 from lamina.memories.checks import check_id, check_whole
 from lamina.memories.context import Context
 from lamina.memories.history import changes_of
+from lamina.memories.question import Question
 from lamina.types import Change, Deletion, Hits, Memory, MissingReport, Mode, Outcome
 
 __all__ = ["Memories"]
@@ -119,6 +120,8 @@ class Memories:
 
     def update(self, id: str, **changes: Any) -> Memory:
         """Change a memory's fields: any of :meth:`add`'s but ``created_at``. The state before becomes history.
+
+        ``superseded_by=None`` undoes a :meth:`supersede`.
 
         Raises:
             NotFoundError: There is none of this id.
@@ -288,9 +291,9 @@ class Memories:
             "as_of": as_of,
             "where": where,
         }
-        from lamina.memories import recall as recalling  # numpy comes with it
+        from lamina.memories.recall import recall  # numpy comes with it
 
-        question = recalling.Question(
+        question = Question(
             query=query,
             vector=vector,
             limit=limit,
@@ -300,7 +303,7 @@ class Memories:
             explain=explain,
             filters={name: value for name, value in filters.items() if value is not None},
         )
-        return recalling.recall(self._context, question)
+        return recall(self._context, question)
 
     def explain_missing(self, query: str, id: str, **options: Any) -> MissingReport:
         """Say why ``recall(query, **options)`` does not return a memory.
@@ -321,10 +324,10 @@ class Memories:
         options.pop("explain", None)
         if left := [name for name, value in options.items() if value is not None]:
             raise InvalidInputError(f"{', '.join(left)} is no option of recall.", hint="See recall's arguments.")
-        from lamina.memories import recall as recalling  # numpy comes with it
+        from lamina.memories.missing import explain_missing  # numpy comes with it
 
-        question = recalling.Question(query=query, filters=filters, **known)
-        return recalling.explain_missing(self._context, question, check_id(id))
+        question = Question(query=query, filters=filters, **known)
+        return explain_missing(self._context, question, check_id(id))
 
     def feedback(self, id: str, outcome: Outcome) -> Memory:
         """Say what came of using a memory: ``helped``, ``hurt`` or ``used``. It weighs a little in ranking.

@@ -92,7 +92,13 @@ def add_many(
 
 def update(context: Context, id: str, changes: Mapping[str, Any]) -> Memory:
     """Change a memory's fields; the state before becomes history."""
-    given = checked_fields(changes, allowed=_CHANGEABLE)
+    changes = dict(changes)
+    freed: dict[str, Any] = {}
+    if "superseded_by" in changes:
+        if changes.pop("superseded_by") is not None:
+            raise InvalidInputError("superseded_by can only be taken away here.", hint="Use supersede(old, new).")
+        freed["superseded_by"] = None
+    given = checked_fields(changes, allowed=_CHANGEABLE) | freed
     vector = given.pop("vector", None)
     if not given and vector is None:
         raise InvalidInputError("update was given nothing to change.", hint=f"Fields are {', '.join(_CHANGEABLE)}.")
@@ -197,11 +203,11 @@ def _prepared(context: Context, number: int, values: Mapping[str, Any], dims: li
         if prepared.vector is not None:
             dims[:] = dims or [len(prepared.vector)]
             check_vector(prepared.vector, context.dim or dims[0])
-        return prepared
     except LaminaError as error:
         error.details.setdefault("item", number)
         error.add_note(f"It was item {number} of the call.")
         raise
+    return prepared
 
 
 def _embedded(context: Context, batch: list[Prepared]) -> list[Prepared]:
@@ -301,9 +307,7 @@ def _revise(
     raise ConflictError(f"Others keep changing memory {id}.", hint="Read it again and repeat the change.", id=id)
 
 
-def _successor(
-    context: Context, before: Record, after: Record, held: Sequence[StoredPassage], vector: Any
-) -> Prepared:
+def _successor(context: Context, before: Record, after: Record, held: Sequence[StoredPassage], vector: Any) -> Prepared:
     prepared = prepare_record(context, after, vector=vector)
     spans = [(passage.start, passage.stop) for passage in prepared.draft.passages]
     if vector is None and before.text == after.text and spans == [row[1:3] for row in held]:
@@ -366,7 +370,8 @@ def _purge(context: Context, id: str) -> Deletion:
         kept.insert(0, "the write-ahead log, until other processes let it be emptied: run `lamina optimize` later")
     damaged = damaged_copies(context.catalog.path.parent)
     if damaged:
-        kept.append(f"{', '.join(path.name for path in damaged)} in .lamina, put aside by repair: delete those yourself")
+        names = ", ".join(path.name for path in damaged)
+        kept.append(f"{names} in .lamina, put aside by repair: delete those yourself")
     return Deletion(id=id, purged=True, removed=removed, kept=tuple(kept))
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from lamina.search.columns import Columns
 
-__all__ = ["CANDIDATES", "WEIGHTS", "Ranking", "fuse"]
+__all__ = ["CANDIDATES", "WEIGHTS", "Ranking", "by_cosine", "fuse"]
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -61,6 +61,7 @@ def fuse(
     vector: Floats | None,
     days: Sequence[tuple[int, int]] = (),
     context: bool = True,
+    candidates: int = CANDIDATES,
 ) -> Ranking:
     """Rank the passages that the text index and the vectors propose.
 
@@ -71,6 +72,7 @@ def fuse(
         vector: (n,) cosine of every passage with the query, or None where vectors take no part.
         days: Spans of days that the question names, as ordinals.
         context: Let neighbours and threads lend their evidence.
+        candidates: Passages that the vectors propose.
 
     Returns:
         The candidates; their score is the weighted sum of their signals.
@@ -85,9 +87,10 @@ def fuse(
     base = text_part * np.float32(WEIGHTS["text"])
     vector_part = np.zeros(count, dtype=np.float32)
     if vector is not None:
-        vector_part = _standardised(vector, visible & (columns.scale > 0))
+        having = visible & (columns.scale > 0)
+        vector_part = _standardised(vector, having)
         base = base + vector_part * np.float32(WEIGHTS["vector"])
-        rows = np.union1d(rows, _largest(vector_part, CANDIDATES))
+        rows = np.union1d(rows, _closest(vector_part, vector_part > 0, candidates))
     if not len(rows):
         return Ranking(rows, np.zeros(0, dtype=np.float32), {})
     if context:
@@ -112,6 +115,22 @@ def fuse(
     return Ranking(rows[best], score[best], {name: values[best] for name, values in signals.items()})
 
 
+def by_cosine(columns: Columns, visible: npt.NDArray[np.bool_], vector: Floats | None, candidates: int) -> Ranking:
+    """Rank passages by their cosine with the query alone.
+
+    Args:
+        columns: All passages.
+        visible: (n,) which of them may be returned.
+        vector: (n,) cosine of every passage with the query; None gives no candidates.
+        candidates: At most so many.
+    """
+    if vector is None:
+        return Ranking(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32), {})
+    rows = _closest(vector, visible & (columns.scale > 0), candidates)
+    rows = rows[np.lexsort((rows, -vector[rows]))]
+    return Ranking(rows, vector[rows], {"cosine": vector[rows]})
+
+
 def _standardised(vector: Floats, having: npt.NDArray[np.bool_]) -> Floats:
     """Return how many standard deviations each cosine lies above the mean of what may be returned, at least 0."""
     result = np.zeros(len(vector), dtype=np.float32)
@@ -126,9 +145,11 @@ def _standardised(vector: Floats, having: npt.NDArray[np.bool_]) -> Floats:
     return np.where(having, scaled, 0).astype(np.float32)
 
 
-def _largest(values: Floats, count: int) -> Integers:
-    best = np.argpartition(-values, count - 1)[:count] if len(values) > count else np.arange(len(values))
-    return best[values[best] > 0].astype(np.int64)
+def _closest(vector: Floats, having: npt.NDArray[np.bool_], count: int) -> Integers:
+    """Return the rows of the largest values among those that may be chosen, in no order."""
+    distance = np.where(having, -vector, np.float32(np.inf))
+    best = np.argpartition(distance, count - 1)[:count] if len(vector) > count else np.arange(len(vector))
+    return best[having[best]].astype(np.int64)
 
 
 def _neighbours(columns: Columns, rows: Integers, base: Floats) -> Floats:

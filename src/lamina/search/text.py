@@ -8,7 +8,7 @@ function"; Robertson and Zaragoza 2009), k1 = 1.2 and b = 0.75, an idf below zer
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ _B = 0.75
 _EASED_B = 0.5
 _LEAST_IDF = 1e-6
 _MOST_KNOWN = 50_000
+_SMALL = 2_000
+"""Passages up to which a common term is searched for too: it costs little, and finds what nothing else does."""
 _POSTINGS = 12_000
 """Postings that a query reads before its most frequent terms are left out of the search."""
 
@@ -64,8 +66,8 @@ class TermStatistics:
     def searched(self, terms: Sequence[str]) -> list[str]:
         """Return the terms worth searching for, the rarest first.
 
-        A term in more than half of the passages has no weight, and where frequent terms would make the search long,
-        the most frequent are left out; the rarest always stays.
+        In a larger store a term in more than half of the passages is left out, for it has no weight; and where
+        frequent terms would make the search long, the most frequent are left out. The rarest always stays.
         """
         found = sorted((term for term in terms if self.frequency.get(term)), key=self.frequency.__getitem__)
         kept: list[str] = []
@@ -73,7 +75,8 @@ class TermStatistics:
         for term in found:
             count = self.frequency[term]
             total += count
-            if kept and (total > _POSTINGS or 2 * count > self.store.passages):
+            common = 2 * count > self.store.passages > _SMALL
+            if kept and (total > _POSTINGS or common):
                 break
             kept.append(term)
         return kept
@@ -107,16 +110,19 @@ def ease_length(scores: npt.NDArray[np.float32], tokens: npt.NDArray[np.int64], 
     return (scores * old / new).astype(np.float32)
 
 
-def term_scores(head: Sequence[str], body: Sequence[str], statistics: TermStatistics) -> tuple[TermMatch, ...]:
+def term_scores(
+    head: Sequence[str], body: Sequence[str], statistics: TermStatistics, terms: Iterable[str]
+) -> tuple[TermMatch, ...]:
     """Return each query term's share of a passage's BM25 score, the largest first; their sum is FTS5's own score.
 
     Args:
         head: Tokens of title and description.
         body: Tokens of the passage.
         statistics: Of the query's terms.
+        terms: Those that were searched for.
     """
     length = len(head) + len(body) + 2  # the marks of scope and type count as tokens
-    counts = _counts(head, body, statistics.frequency)
+    counts = _counts(head, body, frozenset(terms))
     found = []
     for term, (in_head, in_body) in counts.items():
         frequency = HEAD_WEIGHT * in_head + in_body
@@ -126,7 +132,7 @@ def term_scores(head: Sequence[str], body: Sequence[str], statistics: TermStatis
     return tuple(sorted(found, key=lambda match: -match.score))
 
 
-def _counts(head: Sequence[str], body: Sequence[str], terms: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+def _counts(head: Sequence[str], body: Sequence[str], terms: frozenset[str]) -> dict[str, tuple[int, int]]:
     counts: dict[str, tuple[int, int]] = {}
     for words, place in ((head, 0), (body, 1)):
         for word in words:

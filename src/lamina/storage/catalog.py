@@ -107,7 +107,7 @@ class SqliteCatalog:
         """
         if not self._writable:
             raise ReadOnlyError(
-                f"{self.path.parent.parent} was written by a newer Lamina (format {self.format}); this one only reads it.",
+                f"{self.path.parent.parent} was written by a newer Lamina (format {self.format}); this one reads.",
                 hint="Upgrade with `pip install --upgrade lamina`.",
             )
         writer: Writer | None = None

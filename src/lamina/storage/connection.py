@@ -303,7 +303,7 @@ class ConnectionPool:
             ReadOnlyError: Acknowledged writes lie in the log, which such a reader cannot see.
         """
         try:
-            log = os.stat(str(self.path) + "-wal").st_size
+            log = self.path.with_name(self.path.name + "-wal").stat().st_size
         except OSError:
             log = 0
         if log:

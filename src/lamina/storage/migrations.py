@@ -14,8 +14,8 @@ from typing import Any
 import apsw
 
 from lamina.errors import FormatError
-from lamina.storage.codecs import damaged
 from lamina.storage import fts
+from lamina.storage.codecs import damaged
 
 __all__ = ["APPLICATION_ID", "FORMAT_VERSION", "MIGRATIONS", "check_format", "migrate"]
 
@@ -174,9 +174,7 @@ def check_format(db: Any, where: str) -> tuple[int, bool]:
             hint="Upgrade with `pip install --upgrade lamina`.",
             format=version,
         )
-    writable = (
-        version <= FORMAT_VERSION and not _features(features.get("writer_features"), where) - WRITER_FEATURES
-    )
+    writable = version <= FORMAT_VERSION and not _features(features.get("writer_features"), where) - WRITER_FEATURES
     return version, writable
 
 

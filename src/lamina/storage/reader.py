@@ -170,7 +170,8 @@ class Reader:
             return []
         marks = ", ".join("?" * len(bands))
         rows = self.db.execute(
-            f"SELECT memory FROM band WHERE hash IN ({marks}) GROUP BY memory ORDER BY count(*) DESC, memory DESC LIMIT ?",
+            f"SELECT memory FROM band WHERE hash IN ({marks}) GROUP BY memory "
+            "ORDER BY count(*) DESC, memory DESC LIMIT ?",
             (*bands, limit),
         )
         return [row[0] for row in rows]
@@ -247,9 +248,7 @@ class Reader:
             head_weight: What an occurrence in title or description counts, one in the body being 1.
             past: Search past revisions instead of current ones.
         """
-        return fts.match(
-            self.db, fts.PAST if past else fts.NOW, terms, condition, limit=limit, head_weight=head_weight
-        )
+        return fts.match(self.db, fts.PAST if past else fts.NOW, terms, condition, limit=limit, head_weight=head_weight)
 
     def document_frequency(self, term: str) -> int:
         """Return how many current passages hold a term."""

@@ -182,7 +182,8 @@ class Writer(Reader):
         removed = {"row": 0, "text": 0, "vector": 0, "history": 0}
         names: set[int] = set()
         for seq in seqs:
-            found = self.db.execute("SELECT valid_to, scope, thread, source FROM memory WHERE seq = ?", (seq,)).fetchall()
+            sql = "SELECT valid_to, scope, thread, source FROM memory WHERE seq = ?"
+            found = self.db.execute(sql, (seq,)).fetchall()
             if not found:
                 continue
             valid_to, *numbers = found[0]
@@ -358,7 +359,10 @@ class Writer(Reader):
         """Give a revision passages that wait for a vector; their tokens come with :meth:`rebuild_text`."""
         self.db.executemany(
             "INSERT INTO passage (memory, start, stop, tokens) VALUES (?, ?, ?, ?)",
-            [(memory, start, stop, _count(entry.head) + _count(entry.body) + fts.MARKS) for start, stop, entry in spans],
+            [
+                (memory, start, stop, _count(entry.head) + _count(entry.body) + fts.MARKS)
+                for start, stop, entry in spans
+            ],
         )
 
     def rebuild_bands(self, entries: Iterable[tuple[int, Sequence[int]]]) -> None:

@@ -54,5 +54,5 @@ def make_patient(folder: Path, *, memories: int = 120, dictionary: bool = False)
         if dictionary:
             store.optimize()
         held = {memory.id: memory for memory in store.memories.list(limit=None)}
-        queries = {f"unique{number}": ids[number] for number in range(memories // 3, memories // 2, max(1, memories // 30))}
+        queries = {f"unique{number}": ids[number] for number in range(count // 3, count // 2, count // 30)}
     return Patient(folder, held, queries)

@@ -10,7 +10,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from lamina import fs
-from lamina.config import CATALOG_NAME, ENGINE_FOLDER, Durability, Profile, Settings, find_store, load_settings
+from lamina.config import (
+    CATALOG_NAME,
+    ENGINE_FOLDER,
+    IN_USE_NAME,
+    Durability,
+    Profile,
+    Settings,
+    absolute_path,
+    find_store,
+    load_settings,
+)
 from lamina.errors import InvalidInputError, LaminaError, LockedError, NotFoundError, ReadOnlyError, StorageError
 from lamina.memories import Memories
 from lamina.memories.checks import check_scopes
@@ -24,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Store", "open", "repair"]
 
 _IGNORE_ALL = b"*\n"
-_IN_USE = "in-use.lock"
 
 
 def open(
@@ -48,8 +57,9 @@ def open(
         profile: ``precise`` (float16 vectors), ``balanced`` (int8, the default) or ``compact`` (four bits).
         embedder: An embedder, or a name such as ``static``, ``none`` or ``model2vec:PATH``. When None: the user's
             configuration, else the static word vectors that come with the package.
-        durability: ``full`` (the default): an acknowledged write survives power loss; ``relaxed``: the last moments
-            may be lost then, never corrupt.
+        durability: ``full``: an acknowledged write survives power loss; ``relaxed``: the last moments may be lost then,
+            never corrupt. When None: the user's configuration or ``LAMINA_DURABILITY``, else ``full``; a store's own
+            ``lamina.toml`` cannot lower it.
 
     Returns:
         The store; close it, or use it in a ``with`` block.
@@ -83,6 +93,7 @@ def repair(location: str | os.PathLike[str] | None = None) -> RepairReport:
     from lamina.maintain.repair import repair_store
 
     folder, _ = find_store(_folder(location))
+    _check_place(folder, writing=False)
     return repair_store(folder, load_settings(folder))
 
 
@@ -105,11 +116,11 @@ class Store:
         self.reason = reason
         """Why this folder was chosen."""
         self.settings = settings
+        self._pid = os.getpid()
         scopes = check_scopes(scopes)
         _check_place(folder, writing=not read_only)
         engine = folder / ENGINE_FOLDER
-        fresh = not (engine / CATALOG_NAME).exists()
-        if fresh:
+        if not _there(engine / CATALOG_NAME):
             check_repaired(engine)
             if read_only or not create:
                 raise NotFoundError(
@@ -155,7 +166,10 @@ class Store:
         return (*self._context.notices(), *self.settings.ignored)
 
     def stats(self) -> dict[str, Any]:
-        """Return counts and sizes: memories by scope and type, passages, vectors, history, bytes on disk."""
+        """Return counts and sizes: memories by scope and type, passages, vectors, history, bytes on disk.
+
+        A handle that was narrowed with ``scopes`` counts what it may see; the bytes of the files are None then.
+        """
         from lamina.maintain.stats import store_stats
 
         return store_stats(self.location, self._context)
@@ -168,9 +182,13 @@ class Store:
         Args:
             level: ``structure`` checks the catalog's pages and how its parts fit; ``sample`` also decodes a thousand
                 memories; ``full`` also reads every page, text and vector.
+
+        Raises:
+            ReadOnlyError: The handle sees only some scopes; so it is with all upkeep.
         """
         from lamina.maintain.verify import verify_store
 
+        self._check_whole()
         return verify_store(self._context, level)
 
     def repair(self) -> RepairReport:
@@ -180,28 +198,37 @@ class Store:
         """
         from lamina.maintain.repair import rebuild
 
+        self._check_whole()
         return rebuild(self._context)
 
-    def reindex(self, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+    def reindex(
+        self, progress: Callable[[int, int], None] | None = None, *, replace_given: bool = False
+    ) -> dict[str, Any]:
         """Make the vectors of all passages that wait for one, and all anew where another embedder is in use.
 
         Args:
             progress: Called with the number done and the number there is to do.
+            replace_given: Forget the vectors that memories came with, and embed their texts instead.
 
         Returns:
-            ``embedder``, and how many passages were ``embedded``, ``cleared`` and are still ``waiting``.
+            ``embedder``, and how many passages were ``embedded``, ``cleared`` and are still ``waiting``; with
+            ``replace_given`` also how many given vectors were ``replaced``.
 
         Raises:
             EmbedderError: No embedder is in use, or it failed; what was done stays.
+            ConflictError: Another embedder is in use now, and memories carry vectors of their own, which it cannot
+                make; or another process changed the store's embedder meanwhile.
         """
         from lamina.maintain.reindex import reindex_store
 
-        return reindex_store(self._context, progress)
+        self._check_whole()
+        return reindex_store(self._context, progress, replace_given=replace_given)
 
     def optimize(self) -> dict[str, Any]:
         """Merge the text index, train the compression dictionary on the store as it is, give back unused pages."""
         from lamina.maintain.optimize import optimize_store
 
+        self._check_whole()
         return optimize_store(self._context)
 
     def gc(self, *, dry_run: bool = False) -> dict[str, Any]:
@@ -212,7 +239,7 @@ class Store:
         """
         from lamina.maintain.optimize import collect_garbage
 
-        self._catalog.pool.check()
+        self._check_whole()
         if self.read_only and not dry_run:
             raise ReadOnlyError(f"{self.location} is open for reading only.", hint="Open it without read_only=True.")
         return collect_garbage(self.location / ENGINE_FOLDER, dry_run=dry_run)
@@ -221,17 +248,23 @@ class Store:
         """Copy the store to a new folder while it is in use; the copy is of one moment and opens as a store.
 
         Raises:
-            AlreadyExistsError: The destination is there and not empty.
+            AlreadyExistsError: The destination is there and not empty; what an earlier backup left unfinished is
+                replaced.
+            InvalidInputError: It can be no folder, or lies inside the store.
         """
         from lamina.maintain.backup import backup_store
 
-        return backup_store(self._catalog, self.location, Path(dest), progress)
+        self._check_whole()
+        return backup_store(self._catalog, self.location, absolute_path(dest, "The backup's path"), progress)
 
     # --- life --------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the store; what was written is durable already. Closing twice does nothing."""
-        if not self._catalog.pool.open:
+        """Close the store; what was written is durable already. Closing twice does nothing.
+
+        Nor does it in a forked child: connections and locks are the parent's, and stay open there.
+        """
+        if os.getpid() != self._pid or not self._catalog.pool.open:
             return
         if not self.read_only:
             with contextlib.suppress(LaminaError):
@@ -253,9 +286,25 @@ class Store:
     def __repr__(self) -> str:
         return f"<lamina.Store {str(self.location)!r}>"
 
+    def _check_whole(self) -> None:
+        """Raise unless this handle may be used for upkeep, which touches every scope.
+
+        Raises:
+            ClosedError: The store is closed, or this is a forked child.
+            ReadOnlyError: The handle sees only some scopes.
+        """
+        self._catalog.pool.check()
+        if self._context.scopes is not None:
+            raise ReadOnlyError(
+                f"This handle sees only {'scope' if len(self._context.scopes) == 1 else 'scopes'} "
+                f"{', '.join(self._context.scopes) or '(none)'}, and upkeep touches all of them.",
+                hint="Open the whole store for upkeep, without scopes=.",
+            )
+
     def _release(self) -> None:
         if self._in_use is not None:
-            self._in_use.release()
+            if self._in_use.held:  # not so in a forked child, which gave up its copy
+                self._in_use.release()
             self._in_use = None
 
 
@@ -281,7 +330,7 @@ class _Cache:
         """Scrub texts from the cache, also from one that another embedder filled; return how many were there."""
         if self._cache is not None:
             return int(self._cache.forget(texts))
-        if not self._path.exists():
+        if not _there(self._path):
             return 0
         from lamina.embed import forget_cached
 
@@ -302,30 +351,17 @@ def _embedder_maker(given: Embedder | None, settings: Settings, cache: _Cache) -
     return make
 
 
-def _folder(location: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
-    if location is not None and not isinstance(location, (str, os.PathLike)):
-        raise InvalidInputError(f"The store's place is a {type(location).__name__}.", hint="Name a folder.")
+def _folder(location: str | os.PathLike[str] | None) -> Path | None:
     if isinstance(location, str) and "://" in location:
         raise InvalidInputError(
             f"{location.split('://')[0]}:// stores are not supported by this version.", hint="Name a folder."
         )
-    if location is None:
-        return None
-    try:
-        raw = os.fsencode(location)
-    except ValueError:
-        raise InvalidInputError("The store's path holds a lone surrogate.", hint="Name a folder.") from None
-    if b"\0" in raw:
-        raise InvalidInputError("The store's path holds a null byte.", hint="Name a folder.")
-    return os.fsdecode(raw)
+    return None if location is None or location == "" else absolute_path(location, "The store's path")
 
 
 def _check_place(folder: Path, *, writing: bool) -> None:
-    try:
-        if folder.exists() and not folder.is_dir():
-            raise InvalidInputError(f"{folder} is a file, not a folder.", hint="Name the folder of a store.")
-    except OSError as error:  # a name that is too long, or a parent that may not be entered
-        raise fs.translate(error, folder, "look at") from error
+    if _there(folder) and not folder.is_dir():
+        raise InvalidInputError(f"{folder} is a file, not a folder.", hint="Name the folder of a store.")
     kind = fs.filesystem_of(folder)
     if fs.is_network_filesystem(kind) and writing and not os.environ.get("LAMINA_ALLOW_NETWORK"):
         raise StorageError(
@@ -335,18 +371,33 @@ def _check_place(folder: Path, *, writing: bool) -> None:
         )
 
 
+def _there(path: Path) -> bool:
+    """Return whether something is there, which ``Path.exists`` cannot say of a folder that may not be entered.
+
+    Raises:
+        LaminaError: Nobody can say: the folder may not be entered, or the name is too long.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise fs.translate(error, path, "look at") from error
+    return True
+
+
 def _make_engine_folder(folder: Path, engine: Path) -> None:
     fs.make_dir(folder, mode=0o700)
     fs.make_dir(engine, mode=0o700)
     ignore = engine / ".gitignore"
-    if not ignore.exists():
+    if not _there(ignore):
         with contextlib.suppress(LaminaError):  # another process may be making the same store
             fs.write_file(ignore, _IGNORE_ALL, mode=0o600)
 
 
 def _claim(engine: Path) -> fs.FileLock | None:
     """Say that the store is open here, so that nobody replaces its files; the system takes it back at death."""
-    lock = fs.FileLock(engine / _IN_USE)
+    lock = fs.FileLock(engine / IN_USE_NAME)
     try:
         lock.acquire(5.0, shared=True)
     except LockedError:

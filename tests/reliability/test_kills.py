@@ -5,7 +5,7 @@ from pathlib import Path
 from lamina.testing import Killer, Ledger, report_counts
 
 WORKLOAD = "lamina.testing._workloads:mixed_work"
-PRELOAD = ["lamina.store", "lamina.memories.writing"]
+PRELOAD = ["lamina.store", "lamina.memories.adding", "lamina.memories.changing"]
 
 
 def test_no_kill_loses_or_doubles_a_write(tmp_path: Path) -> None:

@@ -46,7 +46,10 @@ def test_kills(tmp_path: Path, tell: Tell, kills: int) -> None:
     """Hundreds of kills at random moments: no acknowledged write is lost, none is doubled, the store verifies."""
     ledger = Ledger()
     killed = 0
-    with Killer("lamina.testing._workloads:mixed_work", preload=["lamina.store", "lamina.memories.writing"]) as killer:
+    with Killer(
+        "lamina.testing._workloads:mixed_work",
+        preload=["lamina.store", "lamina.memories.adding", "lamina.memories.changing"],
+    ) as killer:
         for outcome in killer.kills(tmp_path / "store", count=kills, seed=1, longest_s=0.3):
             for message in outcome.said:
                 ledger.hear(message)
@@ -114,7 +117,10 @@ def test_killed_writers(tmp_path: Path, tell: Tell) -> None:
     steady = subprocess.Popen(
         [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True, env=environment
     )
-    with Killer("lamina.testing._workloads:mixed_work", preload=["lamina.store", "lamina.memories.writing"]) as killer:
+    with Killer(
+        "lamina.testing._workloads:mixed_work",
+        preload=["lamina.store", "lamina.memories.adding", "lamina.memories.changing"],
+    ) as killer:
         for outcome in killer.kills(folder, count=40, seed=9, longest_s=0.2, options={"writer": "dying"}):
             for message in outcome.said:
                 dying.hear(message)

@@ -236,7 +236,8 @@ def explanation_lines(explanation: Explanation, paint: Paint, width: int) -> Ite
     for term in explanation.terms:
         if term.score >= _TELLING:
             yield paint.dim(
-                f"    word {clean(term.word or term.term)!r}: {term.count} here, in {term.documents:,} passages, {term.score:.2f}"
+                f"    word {clean(term.word or term.term)!r}: {term.count} here, in {term.documents:,} passages, "
+                f"{term.score:.2f}"
             )
     for note in explanation.notes:
         yield from (paint.yellow(f"    {line}") for line in wrap(clean(note), width - 4))

@@ -17,9 +17,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from lamina import fs
 from lamina.embed._vectors import checked_texts
-from lamina.errors import InvalidInputError, LockedError, ReadOnlyError, StorageError
+from lamina.errors import AlreadyExistsError, InvalidInputError, LaminaError, LockedError, ReadOnlyError, StorageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +44,9 @@ CREATE TABLE embedders (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 _BUSY_MS = 250
 _FORGET_BUSY_MS = 5_000
 _EVICT = 256
+_FILES = ("", "-wal", "-shm", "-journal")
+_parents: list[Any] = []
+"""Connections that a forked child found: to close one there would touch the parent's files, so they are only kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +86,7 @@ class EmbeddingCache:
         self.max_rows = max_rows
         self._lock = threading.RLock()
         self._db: Any = None
+        self._pid = os.getpid()
         self._stats = CacheStats()
 
     def __repr__(self) -> str:
@@ -170,8 +176,12 @@ class EmbeddingCache:
         """
         apsw = _apsw()
         with self._lock:
-            if not self.path.exists():
+            try:
+                self.path.stat()
+            except (FileNotFoundError, NotADirectoryError):
                 return 0
+            except OSError as error:  # its folder may not be entered, so nobody knows what is there
+                raise fs.translate(error, self.path, "scrub the embedding cache") from error
             try:
                 db = self._connection()
                 db.set_busy_timeout(_FORGET_BUSY_MS)
@@ -231,6 +241,7 @@ class EmbeddingCache:
             return result
 
     def _connection(self) -> Any:
+        self._leave_parents()
         if self._db is None:
             apsw = _apsw()
             try:
@@ -243,7 +254,10 @@ class EmbeddingCache:
         return self._db
 
     def _open(self) -> Any:
-        db = _apsw().Connection(os.fspath(self.path))
+        self._keep_private()
+        apsw = _apsw()
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
+        db = apsw.Connection("file:" + quote(os.fsencode(self.path)), flags=flags)  # a path need not be UTF-8
         try:
             db.set_busy_timeout(_BUSY_MS)
             # the log keeps readers and a killed writer apart; synchronous=OFF means that nothing ever waits for a disk
@@ -254,7 +268,7 @@ class EmbeddingCache:
                 with _immediate(db):
                     if (db.pragma("application_id"), db.pragma("user_version")) != known:
                         if _value(db, "SELECT count(*) FROM sqlite_schema"):
-                            raise _apsw().NotADBError("not this version's cache")
+                            raise apsw.NotADBError("not this version's cache")
                         db.execute(_SCHEMA)
                         db.pragma("application_id", _APPLICATION_ID)
                         db.pragma("user_version", _VERSION)
@@ -262,6 +276,19 @@ class EmbeddingCache:
             db.close(True)
             raise
         return db
+
+    def _keep_private(self) -> None:
+        """See to it that only its owner can read the file; SQLite gives its log the same rights."""
+        try:
+            fs.write_file(self.path, b"", mode=0o600)  # SQLite takes an empty file for a new database
+        except AlreadyExistsError:
+            for suffix in _FILES:
+                file = self.path.with_name(self.path.name + suffix)
+                with suppress(OSError):
+                    if file.stat().st_mode & 0o077:
+                        file.chmod(0o600)
+        except LaminaError as error:
+            raise _apsw().CantOpenError(str(error)) from error
 
     def _evict(self, db: Any) -> None:
         last = _value(db, "SELECT max(number) FROM vectors")
@@ -306,10 +333,16 @@ class EmbeddingCache:
 
     def _drop(self) -> None:
         self._disconnect()
-        for suffix in ("", "-wal", "-shm", "-journal"):
+        for suffix in _FILES:
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 
+    def _leave_parents(self) -> None:
+        if self._pid != os.getpid():
+            _parents.append(self._db)
+            self._db, self._pid = None, os.getpid()
+
     def _disconnect(self) -> None:
+        self._leave_parents()
         if self._db is not None:
             with suppress(_apsw().Error):
                 self._db.close(True)

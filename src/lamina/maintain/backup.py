@@ -7,35 +7,132 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lamina import fs
-from lamina.config import CATALOG_NAME, ENGINE_FOLDER, SETTINGS_NAME
-from lamina.errors import AlreadyExistsError, InvalidInputError
+from lamina.config import CATALOG_NAME, ENGINE_FOLDER, IN_USE_NAME, SETTINGS_NAME
+from lamina.errors import AlreadyExistsError, InvalidInputError, LaminaError, LockedError
 from lamina.storage.catalog import SqliteCatalog
 
 __all__ = ["backup_store"]
 
 _PAGES_AT_ONCE = 2048
 _MAX_SETTINGS = 1_000_000
+_IGNORE = ".gitignore"
+_PART = f"{CATALOG_NAME}.part"
 
 
 def backup_store(catalog: SqliteCatalog, folder: Path, dest: Path, progress: Callable[[int, int], None] | None) -> Path:
     """Copy the store to a new folder, through SQLite's own online backup; the copy is of one moment.
 
+    The catalog gets its name last, when the copy is complete. A copy that fails is taken away again; one that was
+    killed is recognised by what is there and lacks, and begun anew by the next.
+
+    Args:
+        catalog: Of the store.
+        folder: The store's.
+        dest: Where to; absolute.
+        progress: Called with the pages done and the pages there are.
+
     Raises:
-        AlreadyExistsError: The destination is there and not empty.
+        AlreadyExistsError: The destination is there, and holds anything but an unfinished copy.
         InvalidInputError: The destination lies inside the store.
+        LockedError: Another backup is being made there.
     """
-    dest = dest.expanduser().absolute()
-    if dest == folder or folder in dest.resolve().parents:
-        raise InvalidInputError(f"{dest} lies inside the store itself.", hint="Choose a folder outside of it.")
-    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
-        raise AlreadyExistsError(f"{dest} is there already and not empty.", hint="Choose a new folder.", path=str(dest))
+    settings = _settings(folder)
+    try:
+        if dest == folder or folder.resolve() in (dest.resolve(), *dest.resolve().parents):
+            raise InvalidInputError(f"{dest} lies inside the store itself.", hint="Choose a folder outside of it.")
+        ours = _is_ours(dest, settings)
+    except (OSError, RuntimeError) as error:  # a folder on the way may not be entered, or is a circle of links
+        cause = error if isinstance(error, OSError) else OSError(str(error))
+        raise fs.translate(cause, dest, "look at") from error
+    if not ours:
+        raise _taken(dest)
     engine = dest / ENGINE_FOLDER
-    fs.make_dir(dest, mode=0o700)
-    fs.make_dir(engine, mode=0o700)
-    fs.write_file(engine / ".gitignore", b"*\n", mode=0o600)
-    catalog.copy_to(engine / CATALOG_NAME, _PAGES_AT_ONCE, progress)
-    settings = folder / SETTINGS_NAME
-    with contextlib.suppress(FileNotFoundError):
-        if settings.is_file():
-            fs.write_file(dest / SETTINGS_NAME, fs.read_file(settings, max_bytes=_MAX_SETTINGS), mode=0o600)
+    fs.clear_poison(dest)  # what an earlier attempt left unsure is written anew
+    there = dest.exists()
+    lock = fs.FileLock(engine / IN_USE_NAME)
+    try:
+        fs.make_dir(engine, mode=0o700)
+        lock.acquire(0.0)
+    except LockedError as error:
+        raise LockedError(
+            f"Another process is making a backup in {dest}.", hint="Wait for it, or choose another folder."
+        ) from error
+    except BaseException:
+        _remove_empty(dest, there=there)
+        raise
+    try:
+        if not _is_ours(dest, settings):  # another backup finished between the look and the lock
+            raise _taken(dest)
+        try:
+            _write(engine / _IGNORE, b"*\n")
+            if settings is not None:
+                _write(dest / SETTINGS_NAME, settings)
+            catalog.copy_to(engine / CATALOG_NAME, _PAGES_AT_ONCE, progress)
+        except BaseException:
+            if not (engine / CATALOG_NAME).exists():
+                _take_away(dest, there=there)
+            raise
+    finally:
+        lock.release()
     return dest
+
+
+def _settings(folder: Path) -> bytes | None:
+    """Return what the store's own settings file holds."""
+    path = folder / SETTINGS_NAME
+    try:
+        if not path.is_file():
+            return None
+        return fs.read_file(path, max_bytes=_MAX_SETTINGS)
+    except OSError as error:
+        raise fs.translate(error, path, "read") from error
+
+
+def _is_ours(dest: Path, settings: bytes | None) -> bool:
+    """Return whether a destination is free: not there, empty, or holding nothing but an unfinished copy of a store."""
+    if not dest.exists():
+        return not dest.is_symlink()
+    if not dest.is_dir():
+        return False
+    names = {item.name for item in dest.iterdir()}
+    if not names:
+        return True
+    engine = dest / ENGINE_FOLDER
+    if ENGINE_FOLDER not in names or engine.is_symlink() or not engine.is_dir():
+        return False
+    inside = {item.name for item in engine.iterdir()}
+    if not all(name.startswith(_PART) or name in (_IGNORE, IN_USE_NAME) or _temporary(name) for name in inside):
+        return False
+    rest = {name for name in names if not _temporary(name)} - {ENGINE_FOLDER}
+    return not rest or (rest == {SETTINGS_NAME} and settings == _settings(dest))
+
+
+def _temporary(name: str) -> bool:
+    return name.startswith(".lamina-") and name.endswith(".tmp")
+
+
+def _taken(dest: Path) -> AlreadyExistsError:
+    return AlreadyExistsError(f"{dest} is there already and not empty.", hint="Choose a new folder.", path=str(dest))
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file of the copy; one that an unfinished copy left has the same content."""
+    with contextlib.suppress(AlreadyExistsError):
+        fs.write_file(path, data, mode=0o600)
+
+
+def _take_away(dest: Path, *, there: bool) -> None:
+    """Remove a copy that failed, as far as that is possible; what the destination was before stays."""
+    engine = dest / ENGINE_FOLDER
+    with contextlib.suppress(OSError, LaminaError):
+        for file in [*engine.iterdir(), dest / SETTINGS_NAME]:
+            fs.remove_file(file, missing_ok=True)
+    _remove_empty(dest, there=there)
+
+
+def _remove_empty(dest: Path, *, there: bool) -> None:
+    with contextlib.suppress(OSError):
+        (dest / ENGINE_FOLDER).rmdir()
+    if not there:
+        with contextlib.suppress(OSError):
+            dest.rmdir()

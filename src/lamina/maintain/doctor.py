@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
-from lamina.config import CATALOG_NAME, ENGINE_FOLDER, load_settings
+from lamina.config import CATALOG_NAME, ENGINE_FOLDER, IN_USE_NAME, load_settings
 from lamina.errors import FormatError, LaminaError, LockedError, NotFoundError
 from lamina.fs import FileLock, filesystem_of, is_network_filesystem
 from lamina.types import VerifyReport
@@ -31,7 +31,6 @@ _WITHDRAWN_SQLITE: Final = (3, 52)
 _LOW_DISK: Final = 1_000_000_000
 _NO_DISK: Final = 50_000_000
 _LARGE_WAL: Final = 256_000_000
-_IN_USE: Final = "in-use.lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +122,7 @@ def check_settings(location: Path, reason: str) -> Iterator[Check]:
     """
     yield _folder(location, reason)
     engine = location / ENGINE_FOLDER
-    if engine.is_dir() and hasattr(os, "getuid"):
+    if _is_dir(engine) and hasattr(os, "getuid"):
         yield _rights(engine)
         yield _users(engine)
     yield _disk(location)
@@ -142,11 +141,30 @@ def check_settings(location: Path, reason: str) -> Iterator[Check]:
         yield Check(name="settings", status="ok", message="every key is known")
 
 
+def _stat(path: Path) -> os.stat_result | None:
+    """Return what is known of a path; None where nothing is there, or where it may not be looked at."""
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def _is_dir(path: Path) -> bool:
+    known = _stat(path)
+    return known is not None and stat.S_ISDIR(known.st_mode)
+
+
 def _folder(location: Path, reason: str) -> Check:
-    if not location.exists():
+    try:
+        location.stat()
+    except (FileNotFoundError, NotADirectoryError):
         hint = "`lamina init` makes a store; `lamina add` makes one, too."
         return Check(name="location", status="warn", message=f"{location} is not there yet ({reason})", hint=hint)
-    if not location.is_dir():
+    except OSError as error:
+        hint = "Ask its owner for the right to enter the folder, or name another with --store or LAMINA_STORE."
+        message = f"{location} cannot be looked at: {error.strerror or error}"
+        return Check(name="location", status="fail", message=message, hint=hint)
+    if not _is_dir(location):
         hint = "Name a folder with --store or LAMINA_STORE."
         return Check(name="location", status="fail", message=f"{location} is not a folder", hint=hint)
     if not os.access(location, os.R_OK | os.X_OK):
@@ -170,7 +188,7 @@ def _rights(engine: Path) -> Check:
 def free_bytes(location: Path) -> int:
     """Room on the disk that holds ``location``, or will hold it; 0 where nobody can say."""
     place = location
-    while not place.exists() and place != place.parent:
+    while _stat(place) is None and place != place.parent:
         place = place.parent
     try:
         return shutil.disk_usage(place).free
@@ -201,7 +219,7 @@ def _kind(location: Path) -> Check:
 def _users(engine: Path) -> Check:
     """Whether another process has the store open; they share a lock that only a repair takes alone."""
     try:
-        with FileLock(engine / _IN_USE).hold(0.0):
+        with FileLock(engine / IN_USE_NAME).hold(0.0):
             return Check(name="in use", status="ok", message="by nobody else")
     except LockedError:
         return Check(name="in use", status="ok", message="another process has the store open, which is normal")

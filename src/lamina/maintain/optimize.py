@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,14 @@ def optimize_store(context: Context) -> dict[str, Any]:
 def collect_garbage(engine: Path, *, dry_run: bool) -> dict[str, Any]:
     """Remove temporary files that an interrupted write left more than an hour ago."""
     oldest = time.time() - _LEFTOVER_AGE
-    found = sorted(path for path in engine.rglob(".lamina-*.tmp") if path.stat().st_mtime < oldest)
-    size = sum(path.stat().st_size for path in found)
+    sizes: dict[Path, int] = {}
+    for path in engine.rglob(".lamina-*.tmp"):
+        with contextlib.suppress(OSError):  # it went meanwhile, or may not be looked at
+            known = path.stat()
+            if known.st_mtime < oldest:
+                sizes[path] = known.st_size
+    found = sorted(sizes)
+    size = sum(sizes.values())
     if not dry_run:
         for folder in sorted({path.parent for path in found}):
             fs.sweep_temporary(folder, older_than_s=_LEFTOVER_AGE)

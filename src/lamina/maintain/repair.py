@@ -8,30 +8,30 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import apsw
 
 from lamina import fs
-from lamina.config import CATALOG_NAME, ENGINE_FOLDER, Settings
-from lamina.errors import CorruptionError, LockedError, NotFoundError
-from lamina.maintain.verify import wrong_vectors
+from lamina.config import CATALOG_NAME, DAMAGED, ENGINE_FOLDER, IN_USE_NAME, SALVAGE, Settings
+from lamina.errors import CorruptionError, FormatError, LockedError, NotFoundError
+from lamina.maintain.salvage import TABLES, check_damage, open_file, salvage_rows
+from lamina.maintain.verify import covers, lost_vectors, token_count, wrong_vectors
 from lamina.memories.context import Context
 from lamina.memories.drafts import bands_of, indexed
 from lamina.search.passages import cut
-from lamina.storage.catalog import SALVAGE, SqliteCatalog
+from lamina.storage.catalog import SqliteCatalog
 from lamina.storage.connection import translate_sqlite
-from lamina.storage.migrations import migrate
+from lamina.storage.migrations import FORMAT_VERSION, migrate
+from lamina.storage.reader import StoredPassage
 from lamina.storage.records import Record
 from lamina.storage.writer import Writer
 from lamina.types import Problem, RepairReport
 
 __all__ = ["rebuild", "repair_store"]
 
-_TABLES = ("meta", "name", "dictionary", "dictionary_copy", "memory", "memory_tag", "use_count", "passage", "ending")
-"""What is kept of a damaged catalog; everything else is derived from it."""
 _WAIT = 10.0
 _PAGES_AT_ONCE = 2048
 _BATCH = 500
@@ -59,11 +59,8 @@ def rebuild(context: Context) -> RepairReport:
                 yield from writer.records([seq]).values()
 
         for record in records():
-            if not _covered(writer, record):
-                writer.drop_passages(record.seq)
-                spans = cut(record.text, size)
-                give = indexed(record)
-                writer.insert_passages(record.seq, [(start, stop, give(start, stop)) for start, stop in spans])
+            _mend_passages(writer, record, size)
+        lost += _release_lost(writer)
         for start in range(0, len(seqs), _BATCH):
             _, wrong = wrong_vectors(context, writer, seqs[start : start + _BATCH])
             writer.drop_vectors([id for id, _ in wrong])
@@ -103,17 +100,43 @@ def _damaged(context: Context) -> tuple[list[Problem], list[int]]:
     return lost, damaged
 
 
-def _covered(writer: Writer, record: Record) -> bool:
-    """Return whether a revision has passages that lie inside its text and are indexed as they should be."""
+def _mend_passages(writer: Writer, record: Record, size: int) -> None:
+    """See to it that a revision's passages cover its text and say how many tokens they have."""
+    held = writer.passages_of(record.seq)
+    if not covers(record.text, [(start, stop) for _, start, stop, *_ in held]):
+        _cut_anew(writer, record, size, held)
+        return
     give = indexed(record)
-    held = writer.db.execute("SELECT start, stop, tokens FROM passage WHERE memory = ?", (record.seq,)).fetchall()
-    for start, stop, tokens in held:
-        if not 0 <= start < stop <= len(record.text):
-            return False
-        entry = give(start, stop)
-        if tokens != len(entry.head.split()) + len(entry.body.split()) + 2:  # the marks of scope and type are two
-            return False
-    return bool(held)
+    for id, start, stop, *_ in held:
+        writer.db.execute(
+            "UPDATE passage SET tokens = ?2 WHERE id = ?1 AND tokens <> ?2", (id, token_count(give(start, stop)))
+        )
+
+
+def _cut_anew(writer: Writer, record: Record, size: int, held: list[StoredPassage]) -> None:
+    """Cut a revision's text again; vectors are kept where a passage stays, and one that came with the memory always."""
+    give = indexed(record)
+    writer.drop_passages(record.seq)
+    spans = cut(record.text, size)
+    writer.insert_passages(record.seq, [(start, stop, give(start, stop)) for start, stop in spans])
+    fresh = writer.passages_of(record.seq)
+    if fresh and any(given for *_, given in held):
+        own = next(((scale, codes) for _, _, _, scale, codes, given in held if given and codes), (None, None))
+        writer.db.execute("UPDATE passage SET given = 1 WHERE memory = ?", (record.seq,))
+        writer.db.execute("UPDATE passage SET scale = ?, codes = ? WHERE id = ?", (*own, fresh[0][0]))
+        return
+    made = {(start, stop): (scale or 0.0, codes) for _, start, stop, scale, codes, _ in held if codes is not None}
+    writer.set_vectors((id, *made[start, stop]) for id, start, stop, *_ in fresh if (start, stop) in made)
+
+
+def _release_lost(writer: Writer) -> list[Problem]:
+    """Name the vectors that came with memories and are gone; those memories wait for one of the embedder's."""
+    lost = []
+    for seq, id in lost_vectors(writer):
+        writer.db.execute("UPDATE passage SET given = 0, scale = NULL, codes = NULL WHERE memory = ?", (seq,))
+        message = f"the vector that memory {id} came with could not be kept; `lamina reindex` makes one of its text"
+        lost.append(Problem(code="vector-lost", where=f"memory {id}", message=message))
+    return lost
 
 
 def repair_store(folder: Path, settings: Settings) -> RepairReport:
@@ -122,12 +145,20 @@ def repair_store(folder: Path, settings: Settings) -> RepairReport:
     Raises:
         NotFoundError: There is no catalog to repair.
         LockedError: A process has the store open.
+        FormatError: A newer version wrote it, so this one cannot know what is whole.
     """
     engine = folder / ENGINE_FOLDER
     path = engine / CATALOG_NAME
-    if not path.exists() and not _interrupted(engine):
+    try:
+        path.stat()
+        there = True
+    except (FileNotFoundError, NotADirectoryError):
+        there = False
+    except OSError as error:  # the folder may not be entered
+        raise fs.translate(error, path, "look at") from error
+    if not there and not _interrupted(engine):
         raise NotFoundError(f"There is no store in {folder}.", hint="Name the folder of a store.", path=str(folder))
-    in_use = fs.FileLock(engine / "in-use.lock")
+    in_use = fs.FileLock(engine / IN_USE_NAME)
     try:
         in_use.acquire(_WAIT)
     except LockedError:
@@ -141,6 +172,7 @@ def repair_store(folder: Path, settings: Settings) -> RepairReport:
         aside = None
         if path.exists():
             _clear(engine)
+            _check_version(path)
         else:
             aside = _replace(_interrupted(engine)[0], path)
         if not _healthy(path):
@@ -168,6 +200,27 @@ def _entries(writer: Any, records: Iterator[Record]) -> Iterator[tuple[int, bool
             yield id, bool(record.valid_to), tokens.head, tokens.body, record.scope, record.type
 
 
+def _check_version(path: Path) -> None:
+    """Refuse a whole catalog of a newer version: what this one does not know of it would be thrown away.
+
+    Raises:
+        FormatError: It is one. Where only the number was damaged the tables are those of this version.
+    """
+    with contextlib.suppress(apsw.Error, UnicodeDecodeError):
+        db = open_file(path)
+        try:
+            version = db.pragma("user_version")
+            newer = isinstance(version, int) and version > FORMAT_VERSION and _schema(db) != _wanted_schema()
+            if newer and db.pragma("quick_check(1)") == "ok":
+                raise FormatError(
+                    f"{path.parent.parent} was written by a newer Lamina (format {version}); only that can repair it.",
+                    hint="Upgrade with `pip install --upgrade lamina`.",
+                    format=version,
+                )
+        finally:
+            _close(db)
+
+
 def _healthy(path: Path) -> bool:
     """Return whether the tables that matter can be read from end to end.
 
@@ -175,14 +228,14 @@ def _healthy(path: Path) -> bool:
         StorageError: The disk failed in another way than by a page that cannot be read.
     """
     try:
-        db = _open(path)
+        db = open_file(path)
         try:
             if (
                 any(line != "ok" for (line,) in db.execute("PRAGMA integrity_check(1)"))
                 or _schema(db) != _wanted_schema()
             ):
                 return False
-            for table in _TABLES:
+            for table in TABLES:
                 for _ in db.execute(f"SELECT * FROM {table}"):
                     pass
             for table in ("text_now", "text_past"):
@@ -193,7 +246,7 @@ def _healthy(path: Path) -> bool:
     except UnicodeDecodeError:
         return False
     except apsw.Error as error:
-        _check_damage(error, path)
+        check_damage(error, path)
         return False
     return True
 
@@ -214,48 +267,19 @@ def _wanted_schema() -> set[tuple[Any, ...]]:
         draft.close(True)
 
 
-def _open(path: Path) -> apsw.Connection:
-    return apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=fs.catalog_vfs())
-
-
 def _close(db: apsw.Connection) -> None:
     with contextlib.suppress(apsw.Error):  # what could not be moved out of the log stays in it
         db.close(True)
-
-
-def _check_damage(error: apsw.Error, path: Path) -> None:
-    """Raise unless an error speaks of damaged bytes: a disk that fails now may answer later, so nothing is given up.
-
-    Raises:
-        StorageError: Of whatever kind the failure is.
-    """
-    unreadable = (apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_SHORT_READ)
-    failed = (apsw.CantOpenError, apsw.FullError, apsw.BusyError, apsw.NoMemError, apsw.ReadOnlyError)
-    if isinstance(error, failed) or (
-        isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) not in unreadable
-    ):
-        raise translate_sqlite(error, path, "repairing") from error
 
 
 def _salvage(path: Path, settings: Settings) -> tuple[Path, dict[str, int], list[Problem]]:
     """Copy every row that can be read into a new catalog, and put the damaged one aside."""
     fresh_folder = path.parent / f"{SALVAGE}{time.time_ns()}"
     fs.make_dir(fresh_folder, mode=0o700)
-    recovered: dict[str, int] = {}
-    lost: list[Problem] = []
     fresh = SqliteCatalog(fresh_folder, settings)
     try:
         with fresh.write("salvaging") as writer:
-            for table in _TABLES:
-                columns = [row[1] for row in writer.db.execute(f"PRAGMA table_info({table})")]
-                insert = (
-                    f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
-                )
-                for row in _readable_rows(path, table, columns, lost):
-                    with contextlib.suppress(apsw.ConstraintError, apsw.MismatchError):
-                        writer.db.execute(insert, row)
-                recovered[table] = int(writer.db.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])
-            lost += _lost_memories(path, writer)
+            recovered, lost = salvage_rows(path, writer)
         fresh.pool.checkpoint(truncate=True)
     except apsw.Error as error:  # pragma: no cover - the new file is healthy
         raise translate_sqlite(error, fresh.path, "salvaging") from error
@@ -271,7 +295,7 @@ def _interrupted(engine: Path) -> list[Path]:
 
 def _aside(path: Path) -> Path:
     """Return a free name beside the catalog for a damaged one."""
-    base = f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+    base = f"{DAMAGED}{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
     return next(
         place
         for number in itertools.count()
@@ -289,7 +313,7 @@ def _replace(fresh: Path, path: Path) -> Path:
     if path.exists():
         fs.move_file(path, aside)
     else:
-        aside = max(path.parent.glob(f"{path.name}.damaged-*[0-9]"), default=aside)
+        aside = max(path.parent.glob(f"{DAMAGED}*[0-9]"), default=aside)
     log = path.with_name(f"{path.name}-wal")
     if log.exists():
         fs.move_file(log, aside.with_name(f"{aside.name}-wal"))
@@ -306,80 +330,3 @@ def _clear(engine: Path) -> None:
             fs.remove_file(leftover, missing_ok=True)
         with contextlib.suppress(OSError):
             folder.rmdir()
-
-
-def _readable_rows(path: Path, table: str, columns: list[str], lost: list[Problem]) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of a table of a damaged file, stepping over what cannot be read."""
-    key = columns[0] if table != "memory_tag" else None
-    select = f"SELECT {', '.join(columns)} FROM {table}"
-    if key is None or table == "meta":
-        yield from _until_damage(path, select, (), lambda error: lost.append(_lost(table, error)))
-        return
-    after: Any = -(2**63)
-    step = 1
-    failed = 0
-    while True:
-        got = False
-        errors: list[Exception] = []
-        for row in _until_damage(path, f"{select} WHERE {key} > ? ORDER BY {key}", (after,), errors.append):
-            after, got, step = row[0], True, 1
-            yield row
-        if not errors:
-            break
-        failed += 1
-        if not got:
-            step *= 2
-        after = (after if after > -(2**63) else 0) + step
-        if step > 2**40:
-            break
-    if failed:
-        # From the end towards the damage; what came already is replaced by itself.
-        yield from _until_damage(path, f"{select} ORDER BY {key} DESC", (), _passed_over)
-        if table == "name":  # its unique index holds all of it once more
-            yield from _until_damage(
-                path, f"{select} INDEXED BY sqlite_autoindex_name_1 ORDER BY kind", (), _passed_over
-            )
-        lost.append(
-            Problem(code="rows-lost", where=table, message=f"{failed} stretches of table {table} could not be read")
-        )
-
-
-def _until_damage(
-    path: Path, sql: str, bindings: tuple[Any, ...], failed: Callable[[Exception], Any]
-) -> Iterator[tuple[Any, ...]]:
-    try:
-        db = _open(path)
-        try:
-            db.pragma("writable_schema", True)  # then a table whose definition is damaged does not hide the others
-            yield from db.execute(sql, bindings)
-        finally:
-            _close(db)
-    except UnicodeDecodeError as error:
-        failed(error)
-    except apsw.Error as error:
-        _check_damage(error, path)
-        failed(error)
-
-
-def _passed_over(_: Exception) -> None:
-    """Take no note of damage that was noted before."""
-
-
-def _lost_memories(path: Path, writer: Writer) -> list[Problem]:
-    """Name the memories whose rows are gone, as far as the index of ids can still be read."""
-    kept = {row[0] for row in writer.db.execute("SELECT id FROM memory WHERE valid_to = 0")}
-    sql = "SELECT id FROM memory INDEXED BY memory_id WHERE valid_to = 0"
-    ids = [row[0] for row in _until_damage(path, sql, (), _passed_over)]
-    missing = [id for id in ids if isinstance(id, str) and id not in kept]
-    problems = [
-        Problem(code="memory-lost", where=f"memory {id}", message=f"memory {id} could not be read")
-        for id in missing[:_MOST_NAMED]
-    ]
-    if len(missing) > _MOST_NAMED:
-        more = f"{len(missing) - _MOST_NAMED:,} more memories could not be read"
-        problems.append(Problem(code="memory-lost", where="memory", message=more))
-    return problems
-
-
-def _lost(table: str, error: Exception) -> Problem:
-    return Problem(code="rows-lost", where=table, message=f"the rest of table {table} could not be read: {error}")

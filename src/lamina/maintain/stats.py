@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lamina.config import ENGINE_FOLDER
 from lamina.memories.context import Context
+from lamina.storage.reader import Reader
 from lamina.storage.records import from_micros
 from lamina.types import MEMORY_TYPES
 
@@ -14,9 +16,14 @@ __all__ = ["bytes_on_disk", "store_stats"]
 
 
 def store_stats(folder: Path, context: Context) -> dict[str, Any]:
-    """Return counts and sizes as JSON values; scopes that the handle may not see are not among them."""
+    """Return counts and sizes as JSON values.
+
+    A handle that was narrowed to some scopes counts nothing of the others; the bytes of the files, which hold all of
+    them, are None then.
+    """
     with context.catalog.read("counting") as reader:
-        condition = context.condition(reader, expired=True).sql()
+        filter = context.condition(reader, expired=True)
+        condition = filter.sql()
         scopes: dict[str, int] = {}
         types: dict[str, int] = {}
         for scope, kind, count in reader.db.execute(
@@ -29,10 +36,7 @@ def store_stats(folder: Path, context: Context) -> dict[str, Any]:
                 MEMORY_TYPES[kind] if isinstance(kind, int) and 0 <= kind < len(MEMORY_TYPES) else "?"
             )  # a damaged row; verify names it
             types[known] = types.get(known, 0) + count
-        passages, vectors = reader.db.execute("SELECT count(*), count(codes) FROM passage").fetchall()[0]
-        stored, newest = reader.db.execute("SELECT sum(length(body)), max(valid_from) FROM memory").fetchall()[0]
-        history = int(reader.db.execute("SELECT count(*) FROM memory WHERE valid_to <> 0").fetchall()[0][0])
-        waiting = reader.count_waiting()
+        counts = _counts(reader, filter.scopes)
         dictionary = reader.newest_dictionary()
     return {
         "location": str(folder),
@@ -42,18 +46,45 @@ def store_stats(folder: Path, context: Context) -> dict[str, Any]:
         "memories": sum(scopes.values()),
         "by_scope": dict(sorted(scopes.items())),
         "by_type": dict(sorted(types.items())),
-        "history": history,
-        "passages": passages,
-        "vectors": vectors,
-        "vectors_waiting": waiting,
+        "history": counts.history,
+        "passages": counts.passages,
+        "vectors": counts.vectors,
+        "vectors_waiting": counts.waiting,
         "embedder": context.embedder.name if context.embedder else None,
         "embedder_recorded": context.recorded,
         "dimensions": context.dim,
-        "text_bytes": stored or 0,
+        "text_bytes": counts.text_bytes,
         "compression_dictionary": bool(dictionary),
-        "last_write": from_micros(newest).isoformat() if newest else None,
-        "bytes_on_disk": bytes_on_disk(folder),
+        "last_write": from_micros(counts.last_write).isoformat() if counts.last_write else None,
+        "bytes_on_disk": bytes_on_disk(folder) if context.scopes is None else None,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    history: int
+    text_bytes: int
+    last_write: int
+    passages: int
+    vectors: int
+    waiting: int
+
+
+def _counts(reader: Reader, scopes: tuple[int, ...] | None) -> _Counts:
+    """Count revisions and passages, of all scopes or of some."""
+    bindings = scopes or ()
+    seen = "1" if scopes is None else f"m.scope IN ({', '.join('?' * len(bindings))})"
+    joined = "" if scopes is None else f"JOIN memory m ON m.seq = p.memory WHERE {seen}"
+    history, stored, newest = reader.db.execute(
+        "SELECT coalesce(sum(m.valid_to <> 0), 0), coalesce(sum(length(m.body)), 0), coalesce(max(m.valid_from), 0) "
+        f"FROM memory m WHERE {seen}",
+        bindings,
+    ).fetchall()[0]
+    passages, vectors, waiting = reader.db.execute(
+        f"SELECT count(*), count(p.codes), coalesce(sum(p.codes IS NULL AND p.given = 0), 0) FROM passage p {joined}",
+        bindings,
+    ).fetchall()[0]
+    return _Counts(history, stored, newest, passages, vectors, waiting)
 
 
 def bytes_on_disk(folder: Path) -> dict[str, int]:

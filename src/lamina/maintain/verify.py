@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import get_args
 
 import apsw
@@ -12,10 +12,16 @@ from lamina.config import Profile
 from lamina.errors import CorruptionError, InvalidInputError, LaminaError
 from lamina.memories.context import Context
 from lamina.memories.drafts import embed_texts, indexed
+from lamina.search import duplicates
+from lamina.search.tokens import tokens
+from lamina.storage import fts
+from lamina.storage.names import NameKind
 from lamina.storage.reader import Reader
+from lamina.storage.records import Record
+from lamina.storage.writer import Indexed
 from lamina.types import Problem, VerifyReport
 
-__all__ = ["verify_store", "wrong_vectors"]
+__all__ = ["covers", "lost_vectors", "token_count", "verify_store", "wrong_vectors"]
 
 LEVELS = ("structure", "sample", "full")
 _SAMPLE = 1_000
@@ -122,11 +128,79 @@ def _structure(context: Context, reader: Reader, checked: dict[str, int]) -> Ite
             f"AND NOT EXISTS (SELECT 1 FROM name n WHERE n.id = m.{column})"
         ):
             yield _problem("name-missing", f"memory {id}", f"the {column} of memory {id} is not known", "")
+    yield from _tag_counts(reader)
+    yield from _links(reader)
+    for seq, id in lost_vectors(reader):
+        yield _problem(
+            "vector-missing", f"memory {id}", f"revision {seq} of memory {id} came with a vector that is gone"
+        )
     dim = context.recorded_dim
     sizes = {dim, 2 * dim, (dim + 1) // 2, 0} if dim else {0}
     marks = ", ".join(str(size) for size in sorted(sizes))
     for (id,) in db.execute(f"SELECT id FROM passage WHERE codes IS NOT NULL AND length(codes) NOT IN ({marks})"):
         yield _problem("vector-damaged", f"passage {id}", f"the vector of passage {id} has the wrong length")
+
+
+def _tag_counts(reader: Reader) -> Iterator[Problem]:
+    """Each memory's tags stand in its row, and once more in a table that filters use."""
+    wanted = "CASE WHEN m.tags IS NULL THEN 0 ELSE length(m.tags) - length(replace(m.tags, char(31), '')) + 1 END"
+    for id, count, found in reader.db.execute(
+        f"SELECT id, wanted, found FROM (SELECT m.id AS id, {wanted} AS wanted, "
+        "(SELECT count(*) FROM memory_tag t WHERE t.memory = m.seq) AS found FROM memory m) WHERE wanted <> found"
+    ):
+        yield _problem("index-differs", f"memory {id}", f"memory {id} has {count} tags and can be found by {found}")
+    for (seq,) in reader.db.execute(
+        "SELECT DISTINCT memory FROM memory_tag t WHERE NOT EXISTS (SELECT 1 FROM memory m WHERE m.seq = t.memory)"
+    ):
+        yield _problem("index-ahead", f"revision {seq}", f"tags are kept of revision {seq}, which is not there")
+
+
+def _links(reader: Reader) -> Iterator[Problem]:
+    """Tell of memories that were superseded by one that never was.
+
+    A purged one leaves its id in those that it superseded, and a gap in the numbers of revisions. A link that is older
+    than the first gap can therefore not lead to a purged one.
+    """
+    dangling = reader.db.execute(
+        "SELECT m.seq, m.id, m.superseded_by FROM memory m WHERE m.superseded_by IS NOT NULL "
+        "AND NOT EXISTS (SELECT 1 FROM memory o WHERE o.id = m.superseded_by AND o.valid_to = 0) "
+        "AND NOT EXISTS (SELECT 1 FROM memory o WHERE o.id = m.superseded_by AND o.valid_to <> 0)"
+    ).fetchall()
+    if not dangling:
+        return
+    unbroken = 0
+    for (seq,) in reader.db.execute("SELECT seq FROM memory ORDER BY seq"):
+        if seq != unbroken + 1:
+            break
+        unbroken = seq
+    for seq, id, other in dangling:
+        if seq <= unbroken:
+            message = f"memory {id} is superseded by {other}, which never was"
+            yield _problem("link-dangling", f"memory {id}", message, "Supersede it by one that is there.")
+
+
+def lost_vectors(reader: Reader) -> list[tuple[int, str]]:
+    """Return ``(revision, memory's id)`` of those that came with a vector of their own and have none."""
+    found: list[tuple[int, str]] = reader.db.execute(
+        "SELECT m.seq, m.id FROM (SELECT memory, max(length(codes)) AS size FROM passage WHERE given <> 0 "
+        "GROUP BY memory) p JOIN memory m ON m.seq = p.memory WHERE coalesce(p.size, 0) = 0 ORDER BY m.seq"
+    ).fetchall()
+    return found
+
+
+def covers(text: str, spans: Sequence[tuple[int, int]]) -> bool:
+    """Return whether passages lie inside a text, one after another, with nothing but white space between them."""
+    at = 0
+    for start, stop in sorted(spans):
+        if not at <= start < stop <= len(text) or text[at:start].strip():
+            return False
+        at = stop
+    return bool(spans) and not text[at:].strip()
+
+
+def token_count(entry: Indexed) -> int:
+    """Return how many tokens the text index counts for a passage."""
+    return len(entry.head.split()) + len(entry.body.split()) + fts.MARKS
 
 
 def _contents(context: Context, reader: Reader, *, full: bool, checked: dict[str, int]) -> Iterator[Problem]:
@@ -138,6 +212,7 @@ def _contents(context: Context, reader: Reader, *, full: bool, checked: dict[str
         yield from _text_indexes(reader)
     checked["texts"] = len(seqs)
     checked["vectors"] = 0
+    bands = 0
     for start in range(0, len(seqs), _BATCH):
         part = seqs[start : start + _BATCH]
         good = []
@@ -152,24 +227,68 @@ def _contents(context: Context, reader: Reader, *, full: bool, checked: dict[str
                     "Restore it from a backup; `lamina repair` lists it.",
                 )
         for record in good:
-            for id, begin, stop, *_ in reader.passages_of(record.seq):
-                if not 0 <= begin < stop <= len(record.text):
-                    yield _problem("passage-damaged", f"passage {id}", f"passage {id} lies outside its text")
+            spans = [row[1:3] for row in reader.passages_of(record.seq)]
+            if spans and not covers(record.text, spans):  # where there are none at all that was told
+                where = f"memory {record.id}"
+                yield _problem(
+                    "passage-damaged", where, f"the passages of revision {record.seq} of {where} miss its text"
+                )
         if full:
             yield from _vectors(context, reader, [record.seq for record in good], checked)
             for record in good:
-                yield from _tokens(reader, record.seq, indexed(record))
+                yield from _tokens(reader, record)
+            yield from _tags(reader, good)
+            bands += yield from _bands(reader, [record for record in good if not record.valid_to])
+    held = int(db.execute("SELECT count(*) FROM band").fetchall()[0][0]) if full else bands
+    if held != bands:
+        message = f"{held - bands:,} entries of the index of near-duplicates belong to no current memory"
+        yield _problem("index-ahead", "band", message)
 
 
-def _tokens(reader: Reader, seq: int, entry: object) -> Iterator[Problem]:
-    for id, start, stop, *_ in reader.passages_of(seq):
-        tokens = entry(start, stop)  # type: ignore[operator]
-        wanted = len(tokens.head.split()) + len(tokens.body.split()) + 2
+def _tokens(reader: Reader, record: Record) -> Iterator[Problem]:
+    give = indexed(record)
+    for id, start, stop, *_ in reader.passages_of(record.seq):
+        wanted = token_count(give(start, stop))
         held = reader.db.execute("SELECT tokens FROM passage WHERE id = ?", (id,)).fetchall()[0][0]
         if held != wanted:
             yield _problem(
                 "index-differs", f"passage {id}", f"passage {id} was indexed with {held} tokens and has {wanted}"
             )
+
+
+def _tags(reader: Reader, records: list[Record]) -> Iterator[Problem]:
+    """Compare the tags that filters use with those of the rows; where their numbers differ that was told."""
+    marks = ", ".join("?" * len(records))
+    held: dict[int, list[str | None]] = {record.seq: [] for record in records}
+    for seq, tag in reader.db.execute(
+        f"SELECT t.memory, n.value FROM memory_tag t LEFT JOIN name n ON n.id = t.tag AND n.kind = ? "
+        f"WHERE t.memory IN ({marks})",
+        (int(NameKind.TAG), *held),
+    ):
+        held[seq].append(tag)
+    for record in records:
+        found = held[record.seq]
+        if len(found) == len(record.tags) and set(found) != set(record.tags):
+            where = f"memory {record.id}"
+            yield _problem("index-differs", where, f"{where} can be found by other tags than it has")
+
+
+def _bands(reader: Reader, records: list[Record]) -> Generator[Problem, None, int]:
+    """Compare the bands of current memories' near-duplicate signatures; return how many are as they should be."""
+    words = [
+        [word for _, start, stop, *_ in reader.passages_of(record.seq) for word in tokens(record.text[start:stop])]
+        for record in records
+    ]
+    good = 0
+    for record, wanted in zip(records, duplicates.bands(words), strict=True):
+        marks = ", ".join("?" * len(wanted))
+        sql = f"SELECT count(*) FROM band WHERE memory = ? AND hash IN ({marks})"
+        found = int(reader.db.execute(sql, (record.seq, *wanted)).fetchall()[0][0])
+        good += found
+        if found != len(set(wanted)):
+            where = f"memory {record.id}"
+            yield _problem("index-differs", where, f"near-duplicates of {where} cannot be found")
+    return good
 
 
 def _text_indexes(reader: Reader) -> Iterator[Problem]:

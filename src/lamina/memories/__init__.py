@@ -5,3 +5,5 @@ from __future__ import annotations
 from lamina.memories.api import Memories
 
 __all__ = ["Memories"]
+
+Memories.__module__ = "lamina"  # tracebacks show the public path

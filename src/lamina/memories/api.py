@@ -85,9 +85,9 @@ class Memories:
             "metadata": metadata,
             "vector": vector,
         }
-        from lamina.memories import writing  # numpy comes with it
+        from lamina.memories.adding import add  # numpy comes with it
 
-        return writing.add(self._context, values)
+        return add(self._context, values)
 
     def add_many(
         self, items: Iterable[str | Mapping[str, Any]], *, progress: Callable[[int], None] | None = None
@@ -105,9 +105,9 @@ class Memories:
             InvalidInputError: An item that may not be stored; ``details`` has its place (``item``) and how many were
                 ``added`` before, which are kept.
         """
-        from lamina.memories import writing  # numpy comes with it
+        from lamina.memories.adding import add_many  # numpy comes with it
 
-        return writing.add_many(self._context, items, progress)
+        return add_many(self._context, items, progress)
 
     def get(self, id: str) -> Memory:
         """Return a memory.
@@ -127,9 +127,9 @@ class Memories:
             NotFoundError: There is none of this id.
             InvalidInputError: A field or value that may not be set.
         """
-        from lamina.memories import writing  # numpy comes with it
+        from lamina.memories.changing import update  # numpy comes with it
 
-        return writing.update(self._context, id, changes)
+        return update(self._context, id, changes)
 
     def delete(self, id: str, *, purge: bool = False) -> Deletion:
         """Forget a memory.
@@ -145,9 +145,9 @@ class Memories:
         Raises:
             NotFoundError: There is none of this id.
         """
-        from lamina.memories import writing  # numpy comes with it
+        from lamina.memories.changing import delete  # numpy comes with it
 
-        return writing.delete(self._context, id, purge=purge)
+        return delete(self._context, id, purge=purge)
 
     def supersede(self, old_id: str, new_id: str) -> Memory:
         """Say that a memory replaces another: the old one is no longer recalled, and points to the new one.
@@ -156,9 +156,9 @@ class Memories:
             NotFoundError: One of them is not there.
             ConflictError: The old one is superseded by another already.
         """
-        from lamina.memories import writing  # numpy comes with it
+        from lamina.memories.changing import supersede  # numpy comes with it
 
-        return writing.supersede(self._context, old_id, new_id)
+        return supersede(self._context, old_id, new_id)
 
     def history(self, id: str) -> list[Change]:
         """Return every change of a memory, oldest first, also of one that was deleted.
@@ -235,9 +235,9 @@ class Memories:
         Raises:
             NotFoundError: There is none of this id.
         """
-        from lamina.memories import writing  # numpy comes with it
+        from lamina.memories.similar import find_similar  # numpy comes with it
 
-        return writing.find_similar(self._context, id)
+        return find_similar(self._context, id)
 
     def recall(
         self,
@@ -335,6 +335,6 @@ class Memories:
         Raises:
             NotFoundError: There is none of this id.
         """
-        from lamina.memories import writing  # numpy comes with it
+        from lamina.memories.changing import feedback  # numpy comes with it
 
-        return writing.feedback(self._context, id, outcome)
+        return feedback(self._context, id, outcome)

@@ -18,11 +18,12 @@ from lamina.search.passages import cut
 from lamina.search.tokens import tokens
 from lamina.storage.reader import StoredPassage
 from lamina.storage.records import NewPassage, Record, new_id, now_micros
-from lamina.storage.writer import Draft, Indexed
+from lamina.storage.writer import Draft, Indexed, Writer
 
 __all__ = [
     "FIELDS",
     "Prepared",
+    "bands_of",
     "checked_fields",
     "embed",
     "embed_rows",
@@ -30,6 +31,7 @@ __all__ = [
     "indexed",
     "prepare",
     "prepare_record",
+    "record_identity",
 ]
 
 _TEXTS: dict[str, Callable[[Any], Any]] = {
@@ -201,3 +203,33 @@ def _give(item: Prepared, profile: Profile) -> None:
     code = vectors.encode(np.asarray(item.vector, dtype=np.float32)[None, :], profile)[0]
     if code is not None:
         item.draft.passages[0].scale, item.draft.passages[0].codes = code
+
+
+def record_identity(context: Context, writer: Writer, batch: Sequence[Prepared]) -> None:
+    """Record which embedder the store's vectors come from, with the first of them."""
+    recorded = writer.meta("embedder")
+    having = [item for item in batch if any(passage.codes is not None for passage in item.draft.passages)]
+    if recorded is None and having:
+        given = next((item.vector for item in having if item.vector is not None), None)
+        dim = context.embedder.dim if context.embedder else len(given) if given is not None else 0
+        name = context.embedder.name if context.embedder else f"given/{dim}"
+        writer.set_meta("embedder", name)
+        writer.set_meta("dim", str(dim))
+        recorded = name
+    elif recorded is not None and context.embedder is not None and recorded != context.embedder.name:
+        # Another process settled on another embedder since this handle looked: these vectors are not comparable.
+        for item in batch:
+            for passage in item.draft.passages:
+                if not passage.given:
+                    passage.scale, passage.codes = None, None
+    if recorded != context.recorded:
+        held = context.recorded, context.recorded_dim
+
+        def forget() -> None:
+            context.recorded, context.recorded_dim = held
+
+        writer.on_undo(forget)
+        context.see_identity(writer)
+    for item in batch:
+        if item.vector is not None:  # the first of the store may stand beside others in this batch
+            vectors.check_vector(item.vector, context.recorded_dim)

@@ -6,8 +6,9 @@ import time
 
 from lamina.errors import LaminaError
 from lamina.memories.context import Context
+from lamina.storage.writer import Writer
 
-__all__ = ["flush_if_due", "flush_uses"]
+__all__ = ["flush_if_due", "flush_uses", "write_uses"]
 
 EVERY_SECONDS = 300.0
 """How long a handle that only reads keeps use counts to itself."""
@@ -31,3 +32,11 @@ def flush_uses(context: Context, *, wait: float) -> None:
             writer.note_uses(uses)
     except LaminaError:
         context.put_back_uses(uses)
+
+
+def write_uses(context: Context, writer: Writer) -> None:
+    """Write the gathered use counts along; where the change is undone they are kept for the next."""
+    uses = context.take_uses()
+    if uses:
+        writer.on_undo(lambda: context.put_back_uses(uses))
+        writer.note_uses(uses)

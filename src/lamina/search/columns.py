@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lamina.search.vectors import to_int8
+from lamina.search.vectors import MOST_SCALE, to_int8
 from lamina.storage.codecs import damaged
 from lamina.storage.filters import Filter
 from lamina.storage.reader import Position, Reader
@@ -55,9 +55,9 @@ class Columns:
     alive: Mask
     """False once its revision ended."""
     order: Integers
-    """Rows by thread and position."""
+    """Rows that are alive, by thread and position: one that ended stands between no neighbours."""
     rank: Integers
-    """Where each row stands in ``order``."""
+    """Where each row stands in ``order``; -1 where it is not alive."""
 
     def __len__(self) -> int:
         return len(self.passage)
@@ -77,7 +77,7 @@ class Columns:
     def neighbours(self, rows: Integers, distance: int) -> tuple[Integers, Mask]:
         """Return the row ``distance`` places further on in each row's thread, and whether there is one."""
         places = self.rank[rows] + distance
-        inside = (places >= 0) & (places < len(self.order))
+        inside = (self.rank[rows] >= 0) & (places >= 0) & (places < len(self.order))
         found = self.order[np.clip(places, 0, max(len(self.order) - 1, 0))]
         return found, inside & (self.thread[found] == self.thread[rows])
 
@@ -204,15 +204,20 @@ class PassageColumns:
             return columns
         new = len(arrays["passage"]) - len(columns)
         alive = np.concatenate([columns.alive, np.ones(new, dtype=bool)])
-        order = _ordered(columns.order, arrays["thread"], arrays["position"])
-        rank = np.empty(len(order), dtype=np.int64)
-        rank[order] = np.arange(len(order))
-        return Columns(**arrays, alive=alive, order=order, rank=rank)
+        order = _ordered(columns.order, len(columns), arrays["thread"], arrays["position"])
+        return Columns(**arrays, alive=alive, order=order, rank=_ranked(order, len(alive)))
 
     def _append(self, growing: dict[str, _Growing], batch: list[tuple[Any, ...]]) -> dict[str, npt.NDArray[Any]]:
+        try:
+            rows = self._read(batch)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise damaged(f"passages {batch[0][0]} to {batch[-1][0]}", f"a number is none ({error})") from None
+        return {name: growing[name].append(values) for name, values in rows.items()}
+
+    def _read(self, batch: list[tuple[Any, ...]]) -> dict[str, npt.NDArray[Any]]:
         passage, memory, scope, kind, thread, position, created, tokens, scale, codes = zip(*batch, strict=True)
         wide = np.array([value or 0.0 for value in scale], dtype=np.float64)
-        sane = np.abs(wide) < _MOST_SCALE  # not so where it is NaN
+        sane = np.abs(wide) < MOST_SCALE  # not so where it is NaN
         if not sane.all():
             self.damaged |= {number for number, well in zip(passage, sane.tolist(), strict=True) if not well}
         scales = np.where(sane, wide, 0.0).astype(np.float32)
@@ -220,7 +225,7 @@ class PassageColumns:
             scales, codes = self._converted(passage, scales, codes)
         blank = bytes(self.dim)
         joined = b"".join(blank if code is None else code for code in codes)
-        rows: dict[str, Any] = {
+        whole: dict[str, Any] = {
             "passage": passage,
             "memory": memory,
             "scope": scope,
@@ -230,13 +235,10 @@ class PassageColumns:
             "created": created,
             "tokens": tokens,
         }
-        try:
-            rows = {name: np.array(values, dtype=np.int64) for name, values in rows.items()}
-        except (TypeError, ValueError, OverflowError) as error:
-            raise damaged(f"passages {passage[0]} to {passage[-1]}", f"a number is none ({error})") from None
+        rows: dict[str, npt.NDArray[Any]] = {name: np.array(values, dtype=np.int64) for name, values in whole.items()}
         rows["scale"] = scales
         rows["codes"] = np.frombuffer(joined, dtype=np.int8).reshape(len(batch), self.dim)
-        return {name: growing[name].append(values) for name, values in rows.items()}
+        return rows
 
     def _converted(
         self, passages: tuple[int, ...], scales: Floats, codes: tuple[bytes | None, ...]
@@ -259,31 +261,36 @@ class PassageColumns:
         alive = columns.alive & ~np.isin(columns.memory, endings)
         if alive.sum() >= 0.8 * len(alive):
             values = {name: getattr(columns, name) for name in Columns.__slots__}
-            return Columns(**{**values, "alive": alive})
+            order = columns.order[alive[columns.order]]
+            return Columns(**{**values, "alive": alive, "order": order, "rank": _ranked(order, len(alive))})
         kept = {name: getattr(columns, name)[alive] for name in (*_INTEGERS, "scale", "codes")}
         self._growing = {name: _Growing(array) for name, array in kept.items()}
-        order = _ordered(np.zeros(0, dtype=np.int64), kept["thread"], kept["position"])
-        rank = np.empty(len(order), dtype=np.int64)
-        rank[order] = np.arange(len(order))
-        return Columns(**kept, alive=alive[alive], order=order, rank=rank)
+        order = _ordered(np.zeros(0, dtype=np.int64), 0, kept["thread"], kept["position"])
+        return Columns(**kept, alive=alive[alive], order=order, rank=_ranked(order, len(order)))
 
 
-_MOST_SCALE = 1e6
-"""A scale beyond it is no scale: vectors have length one."""
 _INTEGERS = ("passage", "memory", "scope", "type", "thread", "position", "created", "tokens")
 
 
-def _ordered(order: Integers, thread: Integers, position: Integers) -> Integers:
-    """Return all rows by thread, then position, then row, given the order of the first ``len(order)`` of them."""
-    new = np.arange(len(order), len(thread))
+def _ordered(order: Integers, first: int, thread: Integers, position: Integers) -> Integers:
+    """Return rows by thread, then position, then row: those of ``order``, and all from ``first``."""
+    new = np.arange(first, len(thread))
     if len(new) > _FEW or not len(order):
-        return np.lexsort((position, thread))
+        rows = np.sort(np.concatenate([order, new]))
+        return rows[np.lexsort((position[rows], thread[rows]))]
     new = new[np.lexsort((position[new], thread[new]))]
     threads, places = thread[order], position[order]
     low = np.searchsorted(threads, thread[new], side="left")
     high = np.searchsorted(threads, thread[new], side="right")
     at = [
-        first + int(np.searchsorted(places[first:last], position[row], side="right"))
-        for row, first, last in zip(new.tolist(), low.tolist(), high.tolist(), strict=True)
+        start + int(np.searchsorted(places[start:stop], position[row], side="right"))
+        for row, start, stop in zip(new.tolist(), low.tolist(), high.tolist(), strict=True)
     ]
     return np.insert(order, at, new)
+
+
+def _ranked(order: Integers, count: int) -> Integers:
+    """Return where each of ``count`` rows stands in an order; -1 where it does not."""
+    rank = np.full(count, -1, dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return rank

@@ -15,9 +15,12 @@ import numpy.typing as npt
 from lamina.config import Profile
 from lamina.errors import InvalidInputError
 
-__all__ = ["check_vector", "decode", "encode", "to_int8"]
+__all__ = ["MOST_SCALE", "check_vector", "decode", "encode", "to_int8"]
 
 Floats = npt.NDArray[np.float32]
+
+MOST_SCALE = 1e6
+"""A scale from here on is no scale: vectors have length one."""
 
 
 def check_vector(vector: Any, dim: int | None, what: str = "vector") -> Floats:
@@ -29,11 +32,16 @@ def check_vector(vector: Any, dim: int | None, what: str = "vector") -> Floats:
         what: Its name, for messages.
 
     Raises:
-        InvalidInputError: It is no row of finite numbers, is all zero, or has another number of dimensions.
+        InvalidInputError: It is no row of finite numbers, is all zero, has fewer than two dimensions (the forms in
+            which vectors are stored are told apart by their lengths), or another number of them.
     """
     try:
-        array = np.asarray(vector, dtype=np.float64)
-    except (TypeError, ValueError):
+        given = np.asarray(vector)
+        if given.dtype.kind not in "fiubO":
+            raise TypeError(given.dtype)  # numpy would read numbers out of strings, and half of a complex one
+        with np.errstate(over="ignore"):
+            array = given.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
         raise InvalidInputError(f"{what} is not a row of numbers.", hint="Pass a list or array of floats.") from None
     if array.ndim != 1 or array.size == 0:
         raise InvalidInputError(
@@ -45,6 +53,10 @@ def check_vector(vector: Any, dim: int | None, what: str = "vector") -> Floats:
             hint="Use the embedder that the store records (`lamina status`), or another store.",
             expected=dim,
             got=int(array.size),
+        )
+    if array.size < 2:
+        raise InvalidInputError(
+            f"{what} has one dimension, which can tell nothing apart.", hint="Pass a vector of at least two."
         )
     if not np.isfinite(array).all():
         place = int(np.flatnonzero(~np.isfinite(array))[0])
@@ -83,12 +95,17 @@ def decode(scale: float, codes: bytes, dim: int) -> Floats:
     """Return a stored vector as float32.
 
     Raises:
-        ValueError: The bytes fit no form of ``dim`` dimensions.
+        ValueError: The bytes fit no form of ``dim`` dimensions, or are no finite numbers.
     """
+    if not abs(scale) < MOST_SCALE:  # so written, it is also true of NaN
+        raise ValueError(f"{scale} is no scale of a vector")
     if len(codes) == dim:
         return np.frombuffer(codes, dtype=np.int8).astype(np.float32) * np.float32(scale)
     if len(codes) == 2 * dim:
-        return np.frombuffer(codes, dtype="<f2").astype(np.float32)
+        numbers = np.frombuffer(codes, dtype="<f2").astype(np.float32)
+        if not np.isfinite(numbers).all():
+            raise ValueError("a number of the vector is not finite")
+        return numbers
     if len(codes) == (dim + 1) // 2:
         packed = np.frombuffer(codes, dtype=np.uint8)
         pairs = np.stack([packed >> 4, packed & 15], axis=1).reshape(-1)[:dim]
@@ -100,7 +117,7 @@ def to_int8(scale: float, codes: bytes, dim: int) -> tuple[float, bytes]:
     """Return a stored vector as int8 codes for scanning; int8 itself passes unchanged.
 
     Raises:
-        ValueError: The bytes fit no form of ``dim`` dimensions.
+        ValueError: The bytes fit no form of ``dim`` dimensions, or are no finite numbers.
     """
     if len(codes) == dim:
         return scale, codes

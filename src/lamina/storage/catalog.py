@@ -13,7 +13,7 @@ import apsw
 from lamina import fs
 from lamina.config import CATALOG_NAME, Settings
 from lamina.errors import AlreadyExistsError, CorruptionError, FormatError, NotFoundError, ReadOnlyError
-from lamina.storage.codecs import BodyCodec, dictionary_hash
+from lamina.storage.codecs import BodyCodec
 from lamina.storage.connection import ConnectionPool, translate_sqlite
 from lamina.storage.migrations import FORMAT_VERSION, check_format, migrate
 from lamina.storage.names import Names
@@ -179,14 +179,8 @@ class SqliteCatalog:
         return version, writable
 
     def _dictionary(self, number: int) -> bytes | None:
-        with self.pool.read("reading a dictionary") as db:
-            wanted = db.execute("SELECT hash FROM dictionary WHERE id = ?", (number,)).get
-            for table in ("dictionary", "dictionary_copy"):
-                with contextlib.suppress(apsw.CorruptError):
-                    data = db.execute(f"SELECT data FROM {table} WHERE id = ?", (number,)).get
-                    if isinstance(data, bytes) and dictionary_hash(data) == wanted:
-                        return data
-        return None
+        with self.read("reading a dictionary") as reader:
+            return reader.dictionary(number)
 
 
 def _create(folder: Path, path: Path) -> None:

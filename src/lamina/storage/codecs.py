@@ -67,13 +67,16 @@ class BodyCodec:
         body = self._compressor(dictionary).compress(raw, _zstd().ZstdCompressor.FLUSH_FRAME)
         return (dictionary or PLAIN, body) if len(body) < len(raw) else (RAW, raw)
 
-    def decode(self, codec: int, body: bytes, where: str) -> str:
+    def decode(
+        self, codec: int, body: bytes, where: str, load: Callable[[int], bytes | None] | None = None
+    ) -> str:
         """Return the text of a stored body.
 
         Args:
             codec: As stored beside it.
             body: The stored bytes.
             where: What it belongs to, for messages.
+            load: Returns a dictionary as it was at the body's own moment: it may have been retired since.
 
         Raises:
             CorruptionError: The bytes are not what was written.
@@ -82,7 +85,7 @@ class BodyCodec:
             if codec == RAW:
                 text = body.decode("utf-8")
             else:
-                dictionary = self._dictionary(codec) if codec >= FIRST_DICTIONARY else None
+                dictionary = self._dictionary(codec, load) if codec >= FIRST_DICTIONARY else None
                 text = self._decompressed(body, dictionary)
         except ValueError as error:
             raise damaged(where, str(error)) from None
@@ -122,10 +125,10 @@ class BodyCodec:
             held[dictionary] = _zstd().ZstdCompressor(LEVEL, zstd_dict=prepared)
         return held[dictionary]
 
-    def _dictionary(self, codec: int) -> Any:
+    def _dictionary(self, codec: int, load: Callable[[int], bytes | None] | None = None) -> Any:
         known = self._dictionaries.get(codec)
         if known is None:
-            data = self._load(codec)
+            data = (load or self._load)(codec)
             if data is None:
                 raise ValueError(f"dictionary {codec} is missing")
             known = self._dictionaries[codec] = _zstd().ZstdDict(data)

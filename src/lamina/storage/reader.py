@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, TypeAlias
 import apsw
 
 from lamina.storage import fts
-from lamina.storage.codecs import BodyCodec, damaged
+from lamina.storage.codecs import BodyCodec, damaged, dictionary_hash
 from lamina.storage.dialect import SqliteDialect
 from lamina.storage.filters import Filter
 from lamina.storage.fts import TextStatistics
@@ -98,6 +99,16 @@ class Reader:
     def newest_dictionary(self) -> int:
         """Return the number of the dictionary for new bodies, or 0 where none was trained."""
         return int(self._one("SELECT max(id) FROM dictionary") or 0)
+
+    def dictionary(self, number: int) -> bytes | None:
+        """Return a compression dictionary from the copy of it that is whole, or None."""
+        wanted = self._one("SELECT hash FROM dictionary WHERE id = ?", number)
+        for table in ("dictionary", "dictionary_copy"):
+            with contextlib.suppress(apsw.CorruptError):
+                data = self._one(f"SELECT data FROM {table} WHERE id = ?", number)
+                if isinstance(data, bytes) and dictionary_hash(data) == wanted:
+                    return data
+        return None
 
     def position(self) -> Position:
         """Return how far passages and endings reach."""
@@ -292,7 +303,7 @@ class Reader:
             ended=ACTIONS[ended - 1] if ended else None,
             scope=self.name(scope) or "",
             type=_type_name(kind, id),
-            text=self._codec.decode(codec, body, f"memory {id}"),
+            text=self._codec.decode(codec, body, f"memory {id}", self.dictionary),
             created_at=created_at,
             importance=importance,
             thread=self.name(thread),

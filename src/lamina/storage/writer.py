@@ -288,7 +288,7 @@ class Writer(Reader):
             row = self.db.execute("SELECT id, codec, body FROM memory WHERE seq = ?", (seq,)).fetchall()[0]
             if only is None and row[1] == dictionary:
                 continue
-            text = self._codec.decode(row[1], row[2], f"memory {row[0]}")
+            text = self._codec.decode(row[1], row[2], f"memory {row[0]}", self.dictionary)
             codec, body = self._codec.encode(text, dictionary)
             if only is not None or len(body) < len(row[2]):
                 self.db.execute("UPDATE memory SET codec = ?, body = ? WHERE seq = ?", (codec, body, seq))

@@ -211,7 +211,8 @@ class MemoriesMachine(RuleBasedStateMachine):
     def history(self, which: int) -> None:
         """Every change, in order."""
         id = sorted(self.model.lives)[which % len(self.model.lives)]
-        assert [told_change(change) for change in self.store.memories.history(id)] == list(self.model.changes(id))
+        for found, wanted in zip(self.store.memories.history(id), self.model.changes(id), strict=True):
+            assert told_change(found) == wanted, (told_change(found), wanted)
         self._count("reads")
 
     @rule(topic=st.sampled_from(_TOPICS), filters=_FILTERS, through=st.booleans())
@@ -296,7 +297,8 @@ class MemoriesMachine(RuleBasedStateMachine):
         """Verify, and clean up."""
         try:
             if hasattr(self, "store"):
-                assert self.store.verify("structure").ok
+                report = self.store.verify("structure")
+                assert report.ok, report.problems
                 self._stop()
         finally:
             shutil.rmtree(self.scratch, ignore_errors=True)

@@ -103,10 +103,10 @@ class MemoriesModel:
     def changes(self, id: str) -> Iterator[tuple[str, Memory | None, Memory | None]]:
         """Yield ``(action, before, after)`` of a memory's history, oldest first."""
         stages = self.lives[id].stages
-        yield "add", None, stages[0].memory
+        yield "add", None, _uncounted(stages[0].memory)
         for stage, following in zip(stages, [*stages[1:], None], strict=True):
             if stage.action is not None:
-                yield stage.action, stage.memory, None if following is None else following.memory
+                yield stage.action, _uncounted(stage.memory), _uncounted(following.memory if following else None)
 
     def matches(self, memory: Memory, filters: Mapping[str, Any]) -> bool:
         """Return whether a memory passes filters: ``scope``, ``type``, ``tags`` and ``where`` with equality."""
@@ -126,8 +126,9 @@ def told(memory: Memory) -> Memory:
 
 def told_change(change: Change) -> tuple[str, Memory | None, Memory | None]:
     """Return a change as :meth:`MemoriesModel.changes` has it."""
-    return (
-        change.action,
-        None if change.before is None else told(change.before),
-        None if change.after is None else told(change.after),
-    )
+    return change.action, _uncounted(change.before), _uncounted(change.after)
+
+
+def _uncounted(memory: Memory | None) -> Memory | None:
+    """Return a memory without its counts: they are the memory's, and no revision has its own."""
+    return None if memory is None else replace(told(memory), helped=0, hurt=0)

@@ -147,5 +147,7 @@ def test_json_has_every_field_and_utc_times() -> None:
     assert plain["memory"]["created_at"] == "2026-03-01T12:00:00.000000Z"
     assert plain["memory"]["metadata"] == {"when": "2026-03-01T12:00:00.000000Z", "list": [1, 2]}
     assert "similar" not in plain["memory"]
-    assert full["explanation"]["terms"] == [{"term": "queue", "count": 1, "documents": 2, "score": 0.5, "word": "queues"}]
+    assert full["explanation"]["terms"] == [
+        {"term": "queue", "count": 1, "documents": 2, "score": 0.5, "word": "queues"}
+    ]
     json.dumps(full)

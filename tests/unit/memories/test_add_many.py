@@ -7,7 +7,7 @@ import pytest
 
 import lamina
 from lamina import InvalidInputError, Memories
-from lamina.memories import writing
+from lamina.memories import adding
 
 BATCH = 20
 
@@ -15,7 +15,7 @@ BATCH = 20
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a batch end after a few items, so that a short test sees many."""
-    monkeypatch.setattr(writing, "BATCH_ITEMS", BATCH)
+    monkeypatch.setattr(adding, "BATCH_ITEMS", BATCH)
 
 
 def test_ids_come_in_the_order_of_the_items(m: Memories) -> None:
@@ -55,7 +55,7 @@ def test_a_generator_is_read_as_it_is_needed(plain: Memories) -> None:
 
 def test_a_batch_ends_at_its_characters_too(plain: Memories, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long texts make short batches, so that memory stays flat."""
-    monkeypatch.setattr(writing, "BATCH_CHARS", 1000)
+    monkeypatch.setattr(adding, "BATCH_CHARS", 1000)
     told: list[int] = []
     plain.add_many(["x" * 600] * 6, progress=told.append)
     assert [2, 4, 6] == told

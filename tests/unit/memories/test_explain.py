@@ -143,7 +143,10 @@ def test_left_out_by_the_budget(m: Memories) -> None:
     long = m.add("pelican " * 300)
     m.add("a pelican is here")
     assert "tokens" in reason(m, "pelican", long.id, token_budget=40)
-    first, second = m.add("a heron and a stork stand in the water").id, m.add("a heron and a stork stand in the water").id
+    first, second = (
+        m.add("a heron and a stork stand in the water").id,
+        m.add("a heron and a stork stand in the water").id,
+    )
     (hit,) = m.recall("heron", token_budget=500)
     other = second if hit.memory.id == first else first
     assert "near-duplicate" in reason(m, "heron", other, token_budget=500)

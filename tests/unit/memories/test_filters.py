@@ -73,7 +73,7 @@ def number(value: Any) -> bool:
 
 def equal(held: Any, value: Any) -> bool:
     """Return whether two JSON values are the same, true not being 1."""
-    return (number(held) and number(value) or type(held) is type(value)) and held == value
+    return ((number(held) and number(value)) or type(held) is type(value)) and held == value
 
 
 def operation(values: dict[str, Any], key: str, name: str, operand: Any) -> bool:
@@ -149,7 +149,7 @@ ENTRIES = st.tuples(
 WHERE = st.recursive(
     ENTRIES,
     lambda inner: st.tuples(
-        st.sampled_from(["AND", "OR", "$and", "$or"]), st.lists(inner, min_size=1, max_size=2)
+        st.sampled_from(["AND", "OR", "NOT", "$and", "$or", "$not"]), st.lists(inner, min_size=1, max_size=2)
     ).map(lambda pair: {pair[0]: pair[1]}),
     max_leaves=4,
 )

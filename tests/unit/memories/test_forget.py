@@ -23,7 +23,7 @@ def test_a_deleted_memory_is_out_of_sight_and_in_history(m: Memories) -> None:
     assert [] == m.list()
     assert 0 == m.count()
     for mode in ("hybrid", "text", "vector"):
-        assert not m.recall("cellar spring", mode=mode)  # type: ignore[arg-type]
+        assert not m.recall("cellar spring", mode=mode)
     with pytest.raises(NotFoundError):
         m.get(memory.id)
     with pytest.raises(NotFoundError):
@@ -117,7 +117,7 @@ def test_many_superseded_ones_do_not_hide_the_live_one(m: Memories) -> None:
     m.add_many({"text": "deploy failed", "valid_until": past} for _ in range(400))
     live = m.add("On a long and windy day we saw that the deploy of the weather service had failed for good.")
     for mode in ("hybrid", "text", "vector"):
-        assert [live.id] == [hit.memory.id for hit in m.recall("deploy failed", mode=mode)]  # type: ignore[arg-type]
+        assert [live.id] == [hit.memory.id for hit in m.recall("deploy failed", mode=mode)]
 
 
 # --- feedback --------------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def test_feedback_counts(m: Memories) -> None:
     """Each outcome counts as a use, helped and hurt on their own too; nothing of it becomes history."""
     id = m.add("A hint.").id
     for outcome in ("helped", "helped", "hurt", "used"):
-        m.feedback(id, outcome)  # type: ignore[arg-type]
+        m.feedback(id, outcome)
     memory = m.get(id)
     assert (4, 2, 1) == (memory.uses, memory.helped, memory.hurt)
     assert 1 == len(m.history(id))

@@ -35,7 +35,7 @@ def test_every_language_and_identifier_finds(m: Memories) -> None:
     m.add_many(f"ordinary filler sentence number {number}" for number in range(40))
     for id, (text, query) in zip(ids, LANGUAGES, strict=True):
         for mode in ("hybrid", "text"):
-            assert id == m.recall(query, mode=mode)[0].memory.id, (text, query, mode)  # type: ignore[arg-type]
+            assert id == m.recall(query, mode=mode)[0].memory.id, (text, query, mode)
 
 
 def test_stop_words_alone_answer(m: Memories) -> None:
@@ -43,7 +43,7 @@ def test_stop_words_alone_answer(m: Memories) -> None:
     m.add_many(f"ordinary filler sentence number {number}" for number in range(20))
     memory = m.add("To be or not to be")
     for mode in ("hybrid", "text"):
-        assert memory.id == m.recall("to be or not to be", mode=mode)[0].memory.id  # type: ignore[arg-type]
+        assert memory.id == m.recall("to be or not to be", mode=mode)[0].memory.id
 
 
 def test_a_long_body_is_found_by_a_sentence_in_its_middle(m: Memories) -> None:
@@ -90,13 +90,14 @@ def test_a_common_word_still_finds_in_a_small_store(plain: Memories) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["?!…", "🦊", "\u200b", "\ud800", "abc\ud800def", "a" * 5000, "x " * 40_000, "' OR 1=1 --", '"', "NEAR(a b)"]
+    "query",
+    ["?!…", "🦊", "\u200b", "\ud800", "abc\ud800def", "a" * 5000, "x " * 40_000, "' OR 1=1 --", '"', "NEAR(a b)"],
 )
 def test_any_question_gets_an_answer(m: Memories, query: str) -> None:
     """Whatever the question holds, the answer is a list, in every mode."""
     m.add_many(["one two three", "abc def", "the fox"])
     for mode in ("hybrid", "text", "vector"):
-        assert len(m.recall(query, mode=mode, explain=True)) <= 3  # type: ignore[arg-type]
+        assert len(m.recall(query, mode=mode, explain=True)) <= 3
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -128,7 +129,7 @@ def test_no_question_breaks_anything(m: Memories, query: str) -> None:
         {"query": "x", "as_of": "yesterday"},
         {"vector": [1.0] * 256, "mode": "text"},
     ],
-    ids=lambda value: ",".join(value),
+    ids=",".join,
 )
 def test_a_question_without_meaning_is_refused(m: Memories, arguments: dict[str, Any]) -> None:
     """No question, an endless one and options that mean nothing are errors with a hint."""
@@ -149,7 +150,7 @@ def test_a_hundred_thousand_characters_may_be_asked(m: Memories) -> None:
 def test_an_empty_store_answers_with_nothing(m: Memories) -> None:
     """A store without memories has no hits, and no trouble either."""
     for mode in ("hybrid", "text", "vector"):
-        hits = m.recall("anything", mode=mode, explain=True, token_budget=100)  # type: ignore[arg-type]
+        hits = m.recall("anything", mode=mode, explain=True, token_budget=100)
         assert ([], (), (), 0, "") == (list(hits), hits.notices, hits.left_out, hits.tokens, hits.text())
     assert [] == m.list()
     assert 0 == m.count()
@@ -223,7 +224,7 @@ def test_near_duplicates_are_left_out_and_named(m: Memories) -> None:
 
 
 def test_what_does_not_fit_is_named(m: Memories) -> None:
-    """A memory that is too long for the rest of the budget is named with its need, and a shorter one takes its place."""
+    """A memory too long for the rest of the budget is named with its need, and a shorter one takes its place."""
     long = m.add("database " * 200)
     short = m.add("the database is small")
     hits = m.recall("database", token_budget=50, limit=5)

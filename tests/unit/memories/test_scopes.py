@@ -52,7 +52,7 @@ def test_reading_sees_nothing_foreign(narrow: Store, secret: Memory) -> None:
     moment = datetime.now(UTC)
     for mode in ("hybrid", "text", "vector"):
         for filters in ({}, {"as_of": moment}, {"tags": ["bird"]}, {"scope": ["user/alice", "private"]}):
-            hits = m.recall("pelican harbour boat", mode=mode, token_budget=5000, **filters)  # type: ignore[arg-type]
+            hits = m.recall("pelican harbour boat", mode=mode, token_budget=5000, **filters)
             assert secret.id not in {hit.memory.id for hit in hits} | {id for id, _ in hits.left_out}
     stats = narrow.stats()
     assert {"user/alice": 1} == stats["by_scope"]

@@ -1,14 +1,13 @@
-"""Adding and changing memories. Every public write is one transaction, durable when it returns."""
+"""Changing and forgetting memories, and saying what came of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from lamina.config import damaged_copies
-from lamina.errors import ConflictError, InvalidInputError, LaminaError, NotFoundError, ReadOnlyError
+from lamina.errors import ConflictError, InvalidInputError, NotFoundError, ReadOnlyError
 from lamina.memories.checks import check_id
 from lamina.memories.context import Context
 from lamina.memories.drafts import (
@@ -18,76 +17,21 @@ from lamina.memories.drafts import (
     checked_fields,
     embed,
     indexed,
-    prepare,
     prepare_record,
+    record_identity,
 )
-from lamina.search.duplicates import THRESHOLD, resemblance
-from lamina.search.tokens import tokens
+from lamina.memories.uses import write_uses
 from lamina.search.vectors import check_vector
-from lamina.storage.filters import Filter
 from lamina.storage.reader import Reader, StoredPassage
 from lamina.storage.records import Action, Record, now_micros
-from lamina.storage.writer import Indexed, Writer
+from lamina.storage.writer import Indexed
 from lamina.types import Deletion, Memory, Outcome
 
-__all__ = ["add", "add_many", "delete", "feedback", "find_similar", "supersede", "update"]
+__all__ = ["delete", "feedback", "supersede", "update"]
 
-BATCH_ITEMS = 1000
-BATCH_CHARS = 4_000_000
-"""Bounds of one transaction of ``add_many``, which bound its memory too."""
-DICTIONARY_FROM = 5_000
-"""Memories from which a compression dictionary pays for its 32 KB."""
 _CHANGEABLE = tuple(name for name in FIELDS if name != "created_at")
-_MOST_COMPARED = 20_000
-"""Characters of a text that near-duplicates are confirmed by."""
-_MOST_CANDIDATES = 20
 _TRIES = 5
 """Attempts at a change that others keep overtaking."""
-
-
-def add(context: Context, values: Mapping[str, Any]) -> Memory:
-    """Add one memory and tell its near-duplicates."""
-    prepared = prepare(context, values)
-    embed(context, [prepared])
-    with context.catalog.read("looking for near-duplicates") as reader:
-        similar = _similar(context, reader, prepared.record, prepared.draft.bands)
-    with context.catalog.write("adding a memory") as writer:
-        _store(context, writer, [prepared])
-    return prepared.record.to_memory(similar)
-
-
-def add_many(
-    context: Context, items: Iterable[str | Mapping[str, Any]], progress: Callable[[int], None] | None
-) -> list[str]:
-    """Add memories in batches; while one is written, the next is prepared and embedded beside it."""
-    ids: list[str] = []
-    pending: Future[list[Prepared]] | None = None
-    numbered = _numbered(items)
-    dims: list[int] = []
-    trouble: Exception | None = None
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="lamina-embed") as beside:
-        try:
-            while True:
-                batch: list[Prepared] = []
-                if trouble is None:
-                    batch, trouble = _next_batch(context, numbered, dims)
-                following = beside.submit(_embedded, context, batch) if batch else None
-                if pending is not None:
-                    _write_batch(context, pending.result(), ids)
-                    if progress is not None:
-                        progress(len(ids))
-                pending = following
-                if pending is None:
-                    break
-            if trouble is not None:  # everything before it is written by now
-                raise trouble
-        except Exception as error:
-            if isinstance(error, LaminaError):
-                error.details.setdefault("added", len(ids))
-            if ids:
-                error.add_note(f"{len(ids)} memories of this call were added before it and are kept.")
-            raise
-    return ids
 
 
 def update(context: Context, id: str, changes: Mapping[str, Any]) -> Memory:
@@ -144,134 +88,11 @@ def feedback(context: Context, id: str, outcome: Outcome) -> Memory:
         raise InvalidInputError(f"{outcome!r} is no outcome.", hint="Use 'helped', 'hurt' or 'used'.")
     with context.catalog.write("noting feedback") as writer:
         record = context.current(writer, id)
-        _write_uses(context, writer)
+        write_uses(context, writer)
         writer.note_outcome(record.id, helped=outcome == "helped", hurt=outcome == "hurt", at=now_micros())
         after = writer.current(id)
     assert after is not None
     return after.to_memory()
-
-
-def find_similar(context: Context, id: str) -> tuple[str, ...]:
-    """Return the ids of a memory's near-duplicates."""
-    with context.catalog.read("finding near-duplicates") as reader:
-        record = context.current(reader, id)
-        return _similar(context, reader, record, bands_of(record, reader.passages_of(record.seq)))
-
-
-# --- helpers ---------------------------------------------------------------------------------------------------------
-
-
-def _numbered(items: Iterable[str | Mapping[str, Any]]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
-        raise InvalidInputError("add_many needs several items.", hint="Pass a list of texts or of dicts.")
-    for number, item in enumerate(items):
-        if isinstance(item, str):
-            yield number, {"text": item}
-        elif isinstance(item, Mapping):
-            yield number, item
-        else:
-            raise InvalidInputError(
-                f"Item {number} is a {type(item).__name__}.",
-                hint="Pass texts or dicts of add's arguments.",
-                item=number,
-            )
-
-
-def _next_batch(
-    context: Context, numbered: Iterator[tuple[int, Mapping[str, Any]]], dims: list[int]
-) -> tuple[list[Prepared], Exception | None]:
-    """Return the next items, and what ended them early: a bad item, or the caller's own iterator.
-
-    ``dims`` holds the dimensions of the first vector of a store that has none yet.
-    """
-    batch: list[Prepared] = []
-    chars = 0
-    try:
-        for number, values in numbered:
-            batch.append(_prepared(context, number, values, dims))
-            chars += len(batch[-1].record.text)
-            if len(batch) >= BATCH_ITEMS or chars >= BATCH_CHARS:
-                break
-    except Exception as error:  # noqa: BLE001 - raised to the caller once the items before it are written
-        return batch, error
-    return batch, None
-
-
-def _prepared(context: Context, number: int, values: Mapping[str, Any], dims: list[int]) -> Prepared:
-    try:
-        prepared = prepare(context, values)
-        if prepared.vector is not None:
-            dims[:] = dims or [len(prepared.vector)]
-            check_vector(prepared.vector, context.dim or dims[0])
-    except LaminaError as error:
-        error.details.setdefault("item", number)
-        error.add_note(f"It was item {number} of the call.")
-        raise
-    return prepared
-
-
-def _embedded(context: Context, batch: list[Prepared]) -> list[Prepared]:
-    embed(context, batch)
-    return batch
-
-
-def _write_batch(context: Context, batch: list[Prepared], ids: list[str]) -> None:
-    with context.catalog.write("adding memories") as writer:
-        _store(context, writer, batch)
-    ids += [item.record.id for item in batch]
-
-
-def _store(context: Context, writer: Writer, batch: Sequence[Prepared]) -> None:
-    _record_identity(context, writer, batch)
-    _train_once(writer, batch)
-    writer.insert([item.draft for item in batch])
-    _write_uses(context, writer)
-
-
-def _record_identity(context: Context, writer: Writer, batch: Sequence[Prepared]) -> None:
-    """Record which embedder the store's vectors come from, with the first of them."""
-    recorded = writer.meta("embedder")
-    having = [item for item in batch if any(passage.codes is not None for passage in item.draft.passages)]
-    if recorded is None and having:
-        given = next((item.vector for item in having if item.vector is not None), None)
-        dim = context.embedder.dim if context.embedder else len(given) if given is not None else 0
-        name = context.embedder.name if context.embedder else f"given/{dim}"
-        writer.set_meta("embedder", name)
-        writer.set_meta("dim", str(dim))
-        recorded = name
-    elif recorded is not None and context.embedder is not None and recorded != context.embedder.name:
-        # Another process settled on another embedder since this handle looked: these vectors are not comparable.
-        for item in batch:
-            for passage in item.draft.passages:
-                if not passage.given:
-                    passage.scale, passage.codes = None, None
-    if recorded != context.recorded:
-        held = context.recorded, context.recorded_dim
-
-        def forget() -> None:
-            context.recorded, context.recorded_dim = held
-
-        writer.on_undo(forget)
-        context.see_identity(writer)
-    for item in batch:
-        if item.vector is not None:  # the first of the store may stand beside others in this batch
-            check_vector(item.vector, context.recorded_dim)
-
-
-def _train_once(writer: Writer, batch: Sequence[Prepared]) -> None:
-    """Train the store's first compression dictionary when enough texts are there to pay for it."""
-    if len(batch) < 2 or writer.newest_dictionary():
-        return
-    if writer.count(Filter(expired=True)) + len(batch) >= DICTIONARY_FROM:
-        writer.train_dictionary()
-
-
-def _write_uses(context: Context, writer: Writer) -> None:
-    """Write the gathered use counts along; where the change is undone they are kept for the next."""
-    uses = context.take_uses()
-    if uses:
-        writer.on_undo(lambda: context.put_back_uses(uses))
-        writer.note_uses(uses)
 
 
 def _revise(
@@ -300,9 +121,9 @@ def _revise(
             after.revision, after.valid_from = before.revision + 1, at
             writer.remove_bands(before.seq, bands)
             writer.end(before, action, at, entries)
-            _record_identity(context, writer, [prepared])
+            record_identity(context, writer, [prepared])
             writer.insert([prepared.draft])
-            _write_uses(context, writer)
+            write_uses(context, writer)
             return context.current(writer, id).to_memory()
     raise ConflictError(f"Others keep changing memory {id}.", hint="Read it again and repeat the change.", id=id)
 
@@ -333,7 +154,7 @@ def _delete(context: Context, id: str) -> Deletion:
         with context.catalog.write("deleting a memory") as writer:
             if context.current(writer, id).seq != record.seq:
                 continue
-            _write_uses(context, writer)
+            write_uses(context, writer)
             writer.remove_bands(record.seq, bands)
             writer.end(record, "delete", max(now_micros(), record.valid_from), entries)
         removed = {"row": 1, "text": len(held), "vector": sum(bool(row[4]) for row in held)}
@@ -364,7 +185,7 @@ def _purge(context: Context, id: str) -> Deletion:
         writer.forget_uses(id)
         writer.scrub_text()
         writer.retire_dictionaries(seqs)
-        _write_uses(context, writer)
+        write_uses(context, writer)
     removed["cache"] = cached
     if not context.catalog.pool.checkpoint(truncate=True):
         kept.insert(0, "the write-ahead log, until other processes let it be emptied: run `lamina optimize` later")
@@ -387,16 +208,3 @@ def _purgeable(context: Context, reader: Reader, id: str) -> list[Record]:
             id=id,
         )
     return revisions
-
-
-def _similar(context: Context, reader: Reader, record: Record, bands: Sequence[int]) -> tuple[str, ...]:
-    found: list[tuple[float, str]] = []
-    words = tokens(record.text[:_MOST_COMPARED])
-    condition = context.condition(reader)
-    for other in reader.records(reader.near(bands, _MOST_CANDIDATES), condition).values():
-        if other.id == record.id:
-            continue
-        likeness = 1.0 if other.text == record.text else resemblance(words, tokens(other.text[:_MOST_COMPARED]))
-        if likeness >= THRESHOLD:
-            found.append((likeness, other.id))
-    return tuple(id for _, id in sorted(found, reverse=True))

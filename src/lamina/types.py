@@ -115,6 +115,8 @@ class Hit:
     """Comparable within one answer only; higher is better."""
     why: str
     """One line for people: the words and signals that spoke for it."""
+    passage: str = ""
+    """The stretch of the text that matched best."""
     explanation: Explanation | None = None
     """With ``explain=True``."""
 

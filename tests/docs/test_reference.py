@@ -83,7 +83,8 @@ def test_every_invariant_has_a_test(repository: Path) -> None:
     page = (repository / "docs" / "architecture.md").read_text(encoding="utf-8")
     lines = re.findall(r"^(\d+)\. \*\*(.+?)\.?\*\*(.*)$", page, re.MULTILINE)
     expected = {int(number) for number, _, rest in lines if "*(Comes with" not in rest}
-    tests = (repository / "tests" / "reliability" / "test_invariants.py").read_text(encoding="utf-8")
+    folder = repository / "tests" / "reliability"
+    tests = "\n".join(file.read_text(encoding="utf-8") for file in sorted(folder.glob("test_*.py")))
     found = {int(number) for number in re.findall(r"^def test_invariant_(\d+)_", tests, re.MULTILINE)}
 
     assert len(lines) == 10

@@ -17,7 +17,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The arguments after the program's name; None takes those of the process.
     """
-    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:  # before or after the command itself, which reports its own
+        return 130
+
+
+def _run(args: list[str]) -> int:
     if args in (["--version"], ["-V"]):
         from lamina._version import __version__
 

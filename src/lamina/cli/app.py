@@ -11,8 +11,8 @@ from typing import Any, Final
 import click
 
 from lamina.cli.exit_codes import ExitCode, exit_code_for
-from lamina.cli.paint import clean
-from lamina.cli.shell import Group, Shell, silence_stdout, writing_output
+from lamina.cli.paint import clean, shell_words
+from lamina.cli.shell import Group, Interrupted, Shell, silence_stdout, writing_output
 from lamina.errors import LaminaError
 
 __all__ = ["ALIASES", "COMMANDS", "root", "run"]
@@ -186,7 +186,7 @@ def _describe(error: BaseException) -> tuple[ExitCode, dict[str, Any]]:
     if isinstance(error, LaminaError):
         return exit_code_for(error), error.to_dict()
     if isinstance(error, KeyboardInterrupt | click.Abort | EOFError):
-        return ExitCode.INTERRUPT, {"code": "interrupted", "message": "Interrupted.", "hint": ""}
+        return ExitCode.INTERRUPT, {"code": "interrupted", "message": "Interrupted.", "hint": "", **_kept(error)}
     if isinstance(error, click.UsageError):
         hint = f"Try '{error.ctx.command_path} --help'." if error.ctx else ""
         return ExitCode.USAGE, {"code": "usage", "message": error.format_message(), "hint": hint}
@@ -198,14 +198,19 @@ def _describe(error: BaseException) -> tuple[ExitCode, dict[str, Any]]:
     return ExitCode.BUG, {"code": "bug", "message": message, "hint": "LAMINA_DEBUG=1 shows where; please report it."}
 
 
+def _kept(error: BaseException) -> dict[str, int]:
+    return {"added": error.added} if isinstance(error, Interrupted) else {}
+
+
 def _show(error: BaseException, facts: Mapping[str, Any], shell: Shell) -> None:
     if isinstance(error, click.UsageError) and type(error).__name__ == "NoArgsIsHelpError":
         shell.say(error.format_message())
         return
     if isinstance(error, click.UsageError) and error.ctx is not None:
         shell.say(error.ctx.get_usage())
-    shell.say(f"{shell.err.red('Error:')} {clean(str(facts['message']))}")
+    shell.say(f"{shell.err.red('Error:')} {clean(shell_words(str(facts['message'])))}")
     if facts.get("added"):
-        shell.say(f"{facts['added']:,} memories were added before it, and are kept.")
+        were = "memory was" if facts["added"] == 1 else "memories were"
+        shell.say(f"{facts['added']:,} {were} added before it, and {'is' if facts['added'] == 1 else 'are'} kept.")
     if facts["hint"]:
-        shell.say(f"{shell.err.dim('Hint:')}  {clean(str(facts['hint']))}")
+        shell.say(f"{shell.err.dim('Hint:')}  {clean(shell_words(str(facts['hint'])))}")

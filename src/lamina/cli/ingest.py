@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from lamina.cli.progress import progress
+from lamina.cli.shell import Interrupted
 from lamina.errors import InvalidInputError, NotFoundError, StorageError
 from lamina.formats import ReadOptions, detect, read
 
@@ -58,12 +62,10 @@ class Report:
 
     def lines(self, shell: Shell) -> Iterator[str]:
         """The report for people."""
-        near = (
-            "near-duplicates not counted"
-            if self.near_duplicates is None
-            else f"{self.near_duplicates:,} near-duplicates"
-        )
-        yield f"{self.added:,} added, {near}, {self.skipped:,} skipped."
+        near = f" ({self.near_duplicates:,} of them near-duplicates of what was there)" if self.near_duplicates else ""
+        if self.near_duplicates is None:
+            near = " (near-duplicates not counted)"
+        yield f"{self.added:,} added{near}, {self.skipped:,} skipped."
         for error in self.problems[:20]:
             shell.say(f"  {shell.err.yellow('skipped:')} {error}")
         if self.skipped > min(20, len(self.problems)):
@@ -125,7 +127,7 @@ def ingest(
         named = _named(options, shown, chosen, file_name)
         records = read(stream, chosen, named, stop if strict else report.skip)
         with progress(f"adding from {shown}") as show:
-            ids = store.memories.add_many((record.item for record in records), progress=show)
+            ids = _add_all(store, (record.item for record in records), show)
         report.added = len(ids)
         if duplicates or (duplicates is None and len(ids) <= _COMPARED):
             with progress("comparing", len(ids)) as show:
@@ -133,15 +135,67 @@ def ingest(
     return report
 
 
+def _add_all(store: Store, items: Iterator[dict[str, Any]], show: Callable[[int], None]) -> list[str]:
+    """Adds everything; a Ctrl-C waits for the batch that is being written, so that what was added can be told."""
+    added = 0
+    reading = asked = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if reading or asked:  # nothing is being written, or the user is in a hurry
+            signal.default_int_handler(number, frame)
+        asked = True
+
+    def watched() -> Iterator[dict[str, Any]]:
+        nonlocal reading
+        while True:
+            reading = True
+            if asked:
+                raise KeyboardInterrupt
+            item = next(items, None)
+            reading = False
+            if item is None:
+                return
+            yield item
+
+    def written(count: int) -> None:
+        nonlocal added
+        added = count
+        show(count)
+        if asked:
+            raise KeyboardInterrupt
+
+    try:
+        with _on_interrupt(interrupt):
+            ids = store.memories.add_many(watched(), progress=written)
+            if asked:
+                raise KeyboardInterrupt
+    except KeyboardInterrupt as error:
+        raise Interrupted(added) from error
+    return ids
+
+
+@contextmanager
+def _on_interrupt(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Lets ``handler`` answer Ctrl-C, where it would raise KeyboardInterrupt; elsewhere nothing changes."""
+    usual = threading.current_thread() is threading.main_thread()
+    if not usual or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def _named(options: ReadOptions, shown: str, chosen: str, file_name: str | None) -> ReadOptions:
-    """Options with the file's name in them; a text file is a thread, so that its paragraphs support each other."""
+    """Options with the file's name in them. A thread is not guessed: paragraphs of one need not be about one thing."""
     from dataclasses import replace
 
     defaults = dict(options.defaults)
     if file_name is not None and chosen == "text":
         defaults.setdefault("source", shown)
-        if options.per != "file":
-            defaults.setdefault("thread", file_name)
     return replace(options, name=shown, defaults=defaults)
 
 

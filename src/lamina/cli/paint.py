@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["Paint", "clean", "one_line"]
+__all__ = ["Paint", "clean", "one_line", "shell_words"]
 
 # Everything that moves the cursor, sets a title or turns the writing direction; newline and tab stay.
 _UNSAFE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -87,3 +87,13 @@ def columns(text: str) -> int:
     from unicodedata import combining, east_asian_width
 
     return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def shell_words(text: str) -> str:
+    """What the library says about its arguments, as someone at a shell would type it."""
+    for python, typed in (
+        ("reindex(replace_given=True)", "`lamina reindex --replace-given`"),
+        ("purge=True", "--purge"),
+    ):
+        text = text.replace(python, typed)
+    return text

@@ -111,7 +111,7 @@ def hit_lines(
         lead = margin + " "
     else:
         lead = f"{paint.bold(number)}{' ' * (4 - len(number))}"
-    lines, left = snippet(memory.text, width - 4, rows, matches)
+    lines, left = _excerpt(hit, width - 4, rows, matches)
     for line in lines:
         yield lead + _highlight(line, paint, matches)
         lead = margin + " "
@@ -120,6 +120,21 @@ def hit_lines(
     for line in wrap(clean(f"why: {hit.why}"), width - 4):
         yield paint.dim(f"    {line}")
     yield from _fact_lines(memory, paint, width, 4)
+
+
+def _excerpt(hit: Hit, width: int, rows: int, matches: Callable[[str], bool]) -> tuple[list[str], int]:
+    """The whole text where there is room, else the lines of the passage that matched."""
+    text = hit.memory.text
+    lines, left = snippet(text, width, rows, matches)
+    if not left or not hit.passage or hit.passage == text:
+        return lines, left
+    lines, more = snippet(hit.passage, width, rows, matches)
+    start = text.find(hit.passage)
+    if start > 0 and lines and not lines[0].startswith("… "):
+        lines[0] = f"… {lines[0]}"
+    if text[max(start, 0) + len(hit.passage) :].strip() and lines and not lines[-1].endswith(" …"):
+        lines[-1] += " …"
+    return lines, len(text) - len(hit.passage) + more
 
 
 def snippet(text: str, width: int, rows: int, matches: Callable[[str], bool]) -> tuple[list[str], int]:
@@ -220,7 +235,7 @@ def memory_lines(memory: Memory, paint: Paint) -> Iterator[str]:
 
 
 def _uses(memory: Memory) -> str:
-    parts = [f"{memory.uses} times"] if memory.uses else []
+    parts = [f"{memory.uses:,} time{'' if memory.uses == 1 else 's'}"] if memory.uses else []
     parts += [f"{count} {name}" for count, name in ((memory.helped, "helped"), (memory.hurt, "hurt")) if count]
     return ", ".join(parts)
 
@@ -236,8 +251,8 @@ def explanation_lines(explanation: Explanation, paint: Paint, width: int) -> Ite
     for term in explanation.terms:
         if term.score >= _TELLING:
             yield paint.dim(
-                f"    word {clean(term.word or term.term)!r}: {term.count} here, in {term.documents:,} passages, "
-                f"{term.score:.2f}"
+                f"    word {clean(term.word or term.term)!r}: {term.count} here, in {term.documents:,} "
+                f"passage{'' if term.documents == 1 else 's'}, {term.score:.2f}"
             )
     for note in explanation.notes:
         yield from (paint.yellow(f"    {line}") for line in wrap(clean(note), width - 4))

@@ -12,15 +12,37 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from lamina.cli.paint import Paint
+from lamina.cli.paint import Paint, clean
 from lamina.errors import StorageError
 
 if TYPE_CHECKING:
     from lamina.store import Store
 
-__all__ = ["Command", "Group", "Shell", "is_terminal", "pass_shell", "silence_stdout", "store_path", "writing_output"]
+__all__ = [
+    "Command",
+    "Group",
+    "Interrupted",
+    "Shell",
+    "is_terminal",
+    "pass_shell",
+    "silence_stdout",
+    "store_path",
+    "writing_output",
+]
 
 _COMMON = frozenset(("store", "scope", "json", "help", "version"))
+
+
+class Interrupted(click.Abort):
+    """Ctrl-C in the middle of adding.
+
+    Args:
+        added: How many memories were added before it, and are kept.
+    """
+
+    def __init__(self, added: int) -> None:
+        super().__init__()
+        self.added = added
 
 
 class Shell:
@@ -111,12 +133,15 @@ class Shell:
             **options: More for :func:`lamina.open`.
         """
         import lamina
-        from lamina.config import find_store
+        from lamina.config import ENGINE_FOLDER, find_store
 
         location, _ = find_store(self.store)
+        new = create and not (location / ENGINE_FOLDER).is_dir()
         scopes = list(self.scopes) or None
         store = lamina.open(location, create=create, read_only=not write, scopes=scopes, **options)
         with store:
+            if new:
+                self.say(self.err.dim(f"made a new store in {clean(str(location))}"))
             yield store
 
     def whole_store(self, what: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import stat
 import time
 from pathlib import Path
 from typing import Any
@@ -45,12 +47,11 @@ def collect_garbage(engine: Path, *, dry_run: bool) -> dict[str, Any]:
     sizes: dict[Path, int] = {}
     for path in engine.rglob(".lamina-*.tmp"):
         with contextlib.suppress(OSError):  # it went meanwhile, or may not be looked at
-            known = path.stat()
-            if known.st_mtime < oldest:
+            known = path.lstat()
+            if stat.S_ISREG(known.st_mode) and known.st_mtime < oldest:
                 sizes[path] = known.st_size
-    found = sorted(sizes)
-    size = sum(sizes.values())
     if not dry_run:
-        for folder in sorted({path.parent for path in found}):
+        for folder in sorted({path.parent for path in sizes}):
             fs.sweep_temporary(folder, older_than_s=_LEFTOVER_AGE)
-    return {"files": [path.name for path in found], "bytes": size, "dry_run": dry_run}
+        sizes = {path: size for path, size in sizes.items() if not os.path.lexists(path)}  # what really went
+    return {"files": [path.name for path in sorted(sizes)], "bytes": sum(sizes.values()), "dry_run": dry_run}

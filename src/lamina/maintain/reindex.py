@@ -83,7 +83,7 @@ def _settle(context: Context, embedder: Embedder, *, replace_given: bool) -> tup
         ConflictError: Memories carry vectors of their own.
     """
     context.refresh_identity()
-    if context.recorded == embedder.name and not replace_given:
+    if (context.recorded, context.recorded_dim) == (embedder.name, embedder.dim) and not replace_given:
         return 0, 0
     cleared = replaced = 0
     with context.catalog.write("changing the embedder") as writer:
@@ -101,7 +101,7 @@ def _settle(context: Context, embedder: Embedder, *, replace_given: bool) -> tup
                 )
             cleared = writer.clear_vectors()
             writer.set_meta("embedder", embedder.name)
-            writer.set_meta("dim", str(embedder.dim))
+        writer.set_meta("dim", str(embedder.dim))  # also where a damage took it
         if cleared or replaced:
             writer.announce_all()
     context.refresh_identity()

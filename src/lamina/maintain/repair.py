@@ -16,7 +16,8 @@ import apsw
 
 from lamina import fs
 from lamina.config import CATALOG_NAME, DAMAGED, ENGINE_FOLDER, IN_USE_NAME, SALVAGE, Settings
-from lamina.errors import CorruptionError, FormatError, LockedError, NotFoundError
+from lamina.embed import Embedder, resolve
+from lamina.errors import CorruptionError, EmbedderError, FormatError, LaminaError, LockedError, NotFoundError
 from lamina.maintain.salvage import TABLES, check_damage, open_file, salvage_rows
 from lamina.maintain.verify import covers, lost_vectors, token_count, wrong_vectors
 from lamina.memories.context import Context
@@ -24,7 +25,7 @@ from lamina.memories.drafts import bands_of, indexed
 from lamina.search.passages import cut
 from lamina.storage.catalog import SqliteCatalog
 from lamina.storage.connection import translate_sqlite
-from lamina.storage.migrations import FORMAT_VERSION, migrate
+from lamina.storage.migrations import FORMAT_VERSION, schema, wanted_schema
 from lamina.storage.reader import StoredPassage
 from lamina.storage.records import Record
 from lamina.storage.writer import Writer
@@ -47,10 +48,14 @@ def rebuild(context: Context) -> RepairReport:
         aside = _aside(context.catalog.path)
         context.catalog.copy_to(aside, _PAGES_AT_ONCE, None)
     with context.catalog.write("repairing") as writer:
+        writer.mend_counters()
         writer.drop_revisions(damaged)
         writer.drop_orphans()
         context.see_identity(writer)
-        dim = context.recorded_dim  # 0 where it is lost: then vectors of unknown length wait to be made anew
+        if context.recorded and not context.recorded_dim and context.active is not None:
+            writer.set_meta("dim", str(context.active.dim))  # it was lost, and the embedder knows it
+            context.see_identity(writer)
+        dim = context.recorded_dim  # 0 where nobody knows it: then vectors wait to be made anew
         writer.drop_vectors_of_other_lengths((dim, 2 * dim, (dim + 1) // 2, 0))
         seqs = [row[0] for row in writer.db.execute("SELECT seq FROM memory ORDER BY seq")]
 
@@ -61,10 +66,11 @@ def rebuild(context: Context) -> RepairReport:
         for record in records():
             _mend_passages(writer, record, size)
         lost += _release_lost(writer)
-        for start in range(0, len(seqs), _BATCH):
-            _, wrong = wrong_vectors(context, writer, seqs[start : start + _BATCH])
-            writer.drop_vectors([id for id, _ in wrong])
-            writer.set_vectors((id, *(code or (0.0, b""))) for id, code in wrong)
+        with contextlib.suppress(EmbedderError):  # one that fails must not keep the store from being mended
+            for start in range(0, len(seqs), _BATCH):
+                _, wrong = wrong_vectors(context, writer, seqs[start : start + _BATCH])
+                writer.drop_vectors([id for id, _ in wrong])
+                writer.set_vectors((id, *(code or (0.0, b""))) for id, code in wrong)
         writer.rebuild_tags(records())
         writer.rebuild_text(_entries(writer, records()))
         writer.rebuild_bands(
@@ -179,7 +185,7 @@ def repair_store(folder: Path, settings: Settings) -> RepairReport:
             aside, recovered, lost = _salvage(path, settings)
         catalog = SqliteCatalog(engine, settings)
         try:
-            report = rebuild(Context(catalog, settings, lambda: None, None))
+            report = rebuild(Context(catalog, settings, lambda: _cheap_embedder(settings), None))
         finally:
             catalog.close()
         return RepairReport(
@@ -190,6 +196,15 @@ def repair_store(folder: Path, settings: Settings) -> RepairReport:
         )
     finally:
         in_use.release()
+
+
+def _cheap_embedder(settings: Settings) -> Embedder | None:
+    """Return the embedder in use where it makes vectors at no cost; a repair needs none, and loads no model."""
+    with contextlib.suppress(LaminaError):
+        embedder = resolve(settings.embedder)
+        if getattr(embedder, "cheap", False):
+            return embedder
+    return None
 
 
 def _entries(writer: Any, records: Iterator[Record]) -> Iterator[tuple[int, bool, str, str, str, str]]:
@@ -210,8 +225,8 @@ def _check_version(path: Path) -> None:
         db = open_file(path)
         try:
             version = db.pragma("user_version")
-            newer = isinstance(version, int) and version > FORMAT_VERSION and _schema(db) != _wanted_schema()
-            if newer and db.pragma("quick_check(1)") == "ok":
+            newer = isinstance(version, int) and version > FORMAT_VERSION and schema(db) != wanted_schema()
+            if newer and db.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]:
                 raise FormatError(
                     f"{path.parent.parent} was written by a newer Lamina (format {version}); only that can repair it.",
                     hint="Upgrade with `pip install --upgrade lamina`.",
@@ -232,7 +247,7 @@ def _healthy(path: Path) -> bool:
         try:
             if (
                 any(line != "ok" for (line,) in db.execute("PRAGMA integrity_check(1)"))
-                or _schema(db) != _wanted_schema()
+                or schema(db) != wanted_schema()
             ):
                 return False
             for table in TABLES:
@@ -249,22 +264,6 @@ def _healthy(path: Path) -> bool:
         check_damage(error, path)
         return False
     return True
-
-
-def _schema(db: apsw.Connection) -> set[tuple[Any, ...]]:
-    """Return what a catalog says of its tables; what the query planner keeps for itself is left out."""
-    rows = db.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%'")
-    return set(rows.fetchall())
-
-
-def _wanted_schema() -> set[tuple[Any, ...]]:
-    """Return what a new catalog says of its tables."""
-    draft = apsw.Connection(":memory:")
-    try:
-        migrate(draft, 0)
-        return _schema(draft)
-    finally:
-        draft.close(True)
 
 
 def _close(db: apsw.Connection) -> None:

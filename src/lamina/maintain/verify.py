@@ -15,6 +15,7 @@ from lamina.memories.drafts import embed_texts, indexed
 from lamina.search import duplicates
 from lamina.search.tokens import tokens
 from lamina.storage import fts
+from lamina.storage.migrations import FORMAT_VERSION, schema, wanted_schema
 from lamina.storage.names import NameKind
 from lamina.storage.reader import Reader
 from lamina.storage.records import Record
@@ -130,6 +131,7 @@ def _structure(context: Context, reader: Reader, checked: dict[str, int]) -> Ite
             yield _problem("name-missing", f"memory {id}", f"the {column} of memory {id} is not known", "")
     yield from _tag_counts(reader)
     yield from _links(reader)
+    yield from _catalog(context, reader)
     for seq, id in lost_vectors(reader):
         yield _problem(
             "vector-missing", f"memory {id}", f"revision {seq} of memory {id} came with a vector that is gone"
@@ -139,6 +141,21 @@ def _structure(context: Context, reader: Reader, checked: dict[str, int]) -> Ite
     marks = ", ".join(str(size) for size in sorted(sizes))
     for (id,) in db.execute(f"SELECT id FROM passage WHERE codes IS NOT NULL AND length(codes) NOT IN ({marks})"):
         yield _problem("vector-damaged", f"passage {id}", f"the vector of passage {id} has the wrong length")
+
+
+def _catalog(context: Context, reader: Reader) -> Iterator[Problem]:
+    """Compare tables, indexes and counters with what this version makes; of a newer format nothing is known."""
+    if context.catalog.format == FORMAT_VERSION:
+        here, wanted = schema(reader.db), wanted_schema()
+        for kind, name, *_ in sorted(here ^ wanted, key=str):
+            there = any(entry[:2] == (kind, name) for entry in here)
+            what = "is not as it was made" if there else "is not there"
+            if all(entry[:2] != (kind, name) for entry in wanted):
+                what = "is not Lamina's"
+            yield _problem("schema-differs", f"{kind} {name}", f"{kind} {name} of the catalog {what}")
+    for table, number in reader.counters_behind().items():
+        message = f"table {table} has row {number} and would give out that number again"
+        yield _problem("counter-behind", f"table {table}", message)
 
 
 def _tag_counts(reader: Reader) -> Iterator[Problem]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from lamina.config import damaged_copies
-from lamina.errors import ConflictError, InvalidInputError, NotFoundError, ReadOnlyError
+from lamina.errors import ConflictError, InvalidInputError, LockedError, NotFoundError, ReadOnlyError
 from lamina.memories.checks import check_id
 from lamina.memories.context import Context
 from lamina.memories.drafts import (
@@ -181,13 +182,22 @@ def _purge(context: Context, id: str) -> Deletion:
             if record.valid_to == 0:
                 writer.remove_bands(record.seq, bands_of(record, writer.passages_of(record.seq)))
         seqs = [record.seq for record in revisions]
+        traces = writer.traces(seqs)
         removed = writer.purge(seqs)
         writer.forget_uses(id)
         writer.scrub_text()
         writer.retire_dictionaries(seqs)
         write_uses(context, writer)
     removed["cache"] = cached
-    if not context.catalog.pool.checkpoint(truncate=True):
+    pool = context.catalog.pool
+    emptied = pool.checkpoint(truncate=True)
+    if pool.holds_any(traces):
+        with contextlib.suppress(LockedError):
+            pool.vacuum(-1)
+            emptied = pool.checkpoint(truncate=True)
+        if pool.holds_any(traces):
+            kept.insert(0, "unused room in the catalog, or another memory that says the same: run `lamina optimize`")
+    if not emptied:
         kept.insert(0, "the write-ahead log, until other processes let it be emptied: run `lamina optimize` later")
     damaged = damaged_copies(context.catalog.path.parent)
     if damaged:

@@ -108,7 +108,17 @@ def gather(context: Context, reader: Reader, question: Question, *, everything: 
             found = _matched(reader, condition, searched, statistics, count)
             text = _as_rows(columns, found, statistics)
             hybrid = question.mode == "hybrid"
-            ranking = fuse(columns, visible, text=text, vector=vector, days=days, context=hybrid, candidates=count)
+            ranking = fuse(
+                columns,
+                visible,
+                text=text,
+                vector=vector,
+                days=days,
+                full=statistics.full(terms) if hybrid else 0.0,
+                context=hybrid,
+                candidates=count,
+                least=question.limit,
+            )
         ranked, considered = _confirmed(reader, columns, condition, ranking, question, everything=everything)
         if considered >= question.limit or len(ranking.rows) < count or count >= len(columns):
             break

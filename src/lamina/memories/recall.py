@@ -9,7 +9,7 @@ from lamina.memories.context import Context
 from lamina.memories.evidence import Evidence, gather
 from lamina.memories.question import Question
 from lamina.memories.uses import flush_if_due
-from lamina.memories.why import explanation, matches, why
+from lamina.memories.why import explanation, matches, passage_of, why
 from lamina.search.duplicates import THRESHOLD, resemblance
 from lamina.search.tokens import tokens
 from lamina.storage.reader import PassageRow
@@ -64,5 +64,13 @@ def choose(
         used += cost
         told = explanation(evidence, candidate, places) if question.explain else None
         terms = told.terms if told else matches(evidence, candidate, places)
-        hits.append(Hit(memory=record.to_memory(), score=candidate.score, why=why(candidate, terms), explanation=told))
+        hits.append(
+            Hit(
+                memory=record.to_memory(),
+                score=candidate.score,
+                why=why(candidate, terms),
+                passage=passage_of(candidate, places),
+                explanation=told,
+            )
+        )
     return hits, left_out, used

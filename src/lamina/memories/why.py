@@ -11,7 +11,7 @@ from lamina.search.text import term_scores
 from lamina.storage.reader import PassageRow
 from lamina.types import Explanation, TermMatch
 
-__all__ = ["explanation", "matches", "why"]
+__all__ = ["explanation", "matches", "passage_of", "why"]
 
 Places = Mapping[int, PassageRow]
 
@@ -26,15 +26,19 @@ def matches(evidence: Evidence, candidate: Candidate, places: Places) -> tuple[T
     return tuple(replace(match, word=evidence.words.get(match.term, match.term)) for match in found)
 
 
+def passage_of(candidate: Candidate, places: Places) -> str:
+    """Return the stretch of a candidate's text that matched best."""
+    place = places.get(candidate.passage)
+    return candidate.record.text[place.start : place.stop] if place else candidate.record.text
+
+
 def explanation(evidence: Evidence, candidate: Candidate, places: Places) -> Explanation:
     """Return what spoke for a candidate, term by term and signal by signal."""
-    place = places.get(candidate.passage)
-    passage = candidate.record.text[place.start : place.stop] if place else candidate.record.text
     return Explanation(
         terms=matches(evidence, candidate, places),
         signals=dict(candidate.signals),
         weights={name: evidence.weights.get(name, 0.0) for name in candidate.signals},
-        passage=passage,
+        passage=passage_of(candidate, places),
         notes=evidence.notices,
     )
 

@@ -34,6 +34,8 @@ WEIGHTS: Mapping[str, float] = {
     "feedback": 0.05,
 }
 """What each normalised signal is multiplied with."""
+COVERED = 0.6
+"""Share of a question's full score from which the best passage counts as a whole match."""
 NEAR = (0.5, 0.2, 0.1)
 """What a neighbour's own evidence counts at one, two and three places' distance."""
 DATE_FALL_DAYS = 14.0
@@ -60,8 +62,10 @@ def fuse(
     text: tuple[Integers, Floats],
     vector: Floats | None,
     days: Sequence[tuple[int, int]] = (),
+    full: float = 0.0,
     context: bool = True,
     candidates: int = CANDIDATES,
+    least: int = 0,
 ) -> Ranking:
     """Rank the passages that the text index and the vectors propose.
 
@@ -71,8 +75,10 @@ def fuse(
         text: Rows and BM25 scores of the text index's proposals.
         vector: (n,) cosine of every passage with the query, or None where vectors take no part.
         days: Spans of days that the question names, as ordinals.
+        full: BM25 score of a passage that says the whole question; a chance word must not look like an answer.
         context: Let neighbours and threads lend their evidence.
         candidates: Passages that the vectors propose.
+        least: Where no more than so many passages are visible, all of them are candidates.
 
     Returns:
         The candidates; their score is the weighted sum of their signals.
@@ -83,14 +89,15 @@ def fuse(
     inside = (rows >= 0) & visible[rows] if len(rows) else np.zeros(0, dtype=bool)
     rows, scores = rows[inside], scores[inside]
     if len(scores) and scores.max() > 0:
-        text_part[rows] = scores / scores.max()
+        text_part[rows] = scores / max(float(scores.max()), COVERED * full)
     base = text_part * np.float32(WEIGHTS["text"])
     vector_part = np.zeros(count, dtype=np.float32)
     if vector is not None:
         having = visible & (columns.scale > 0)
         vector_part = _standardised(vector, having)
         base = base + vector_part * np.float32(WEIGHTS["vector"])
-        rows = np.union1d(rows, _closest(vector_part, vector_part > 0, candidates))
+        proposed = having if int(visible.sum()) <= least else vector_part > 0
+        rows = np.union1d(rows, _closest(vector_part, proposed, candidates))
     if not len(rows):
         return Ranking(rows, np.zeros(0, dtype=np.float32), {})
     if context:

@@ -86,6 +86,10 @@ class TermStatistics:
         count = self.frequency.get(term, 0)
         return max(math.log((max(self.store.passages - count, 0) + 0.5) / (count + 0.5)), _LEAST_IDF)
 
+    def full(self, terms: Iterable[str]) -> float:
+        """Return the BM25 score of a passage of mean length that holds every term once, unknown terms included."""
+        return sum(self.idf(term) for term in terms)
+
     def weight(self, term: str | None) -> float:
         """Return how much a query word counts in its vector: ln((N + 1) / (df + 0.5)); 0 for no word at all."""
         if term is None:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol, runtime_checkable
+from urllib.parse import quote
 
 import apsw
 
 from lamina import fs
-from lamina.config import CATALOG_NAME, Settings
+from lamina.config import CATALOG_NAME, SALVAGE, Settings
 from lamina.errors import AlreadyExistsError, CorruptionError, FormatError, NotFoundError, ReadOnlyError
 from lamina.storage.codecs import BodyCodec
 from lamina.storage.connection import ConnectionPool, translate_sqlite
@@ -20,10 +21,10 @@ from lamina.storage.names import Names
 from lamina.storage.reader import Reader
 from lamina.storage.writer import Writer
 
-__all__ = ["SALVAGE", "Catalog", "SqliteCatalog", "check_repaired"]
+__all__ = ["Catalog", "SqliteCatalog", "check_repaired"]
 
 PAGE_BYTES = 4096
-SALVAGE = "salvage-"
+
 """Begins the name of the folder in which a repair makes its new catalog."""
 
 
@@ -135,7 +136,9 @@ class SqliteCatalog:
         fs.write_file(draft, b"", mode=0o600)
         with self.pool.read("backing up") as db:
             try:
-                target = apsw.Connection(str(draft), vfs=fs.catalog_vfs())
+                flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
+                uri = "file:" + quote(bytes(draft))  # a path need not be UTF-8
+                target = apsw.Connection(uri, flags=flags, vfs=fs.catalog_vfs())
             except apsw.Error as error:
                 raise translate_sqlite(error, path, "backing up") from error
             try:

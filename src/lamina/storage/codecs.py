@@ -67,9 +67,7 @@ class BodyCodec:
         body = self._compressor(dictionary).compress(raw, _zstd().ZstdCompressor.FLUSH_FRAME)
         return (dictionary or PLAIN, body) if len(body) < len(raw) else (RAW, raw)
 
-    def decode(
-        self, codec: int, body: bytes, where: str, load: Callable[[int], bytes | None] | None = None
-    ) -> str:
+    def decode(self, codec: int, body: bytes, where: str, load: Callable[[int], bytes | None] | None = None) -> str:
         """Return the text of a stored body.
 
         Args:

@@ -11,7 +11,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ __all__ = ["ConnectionPool", "translate_sqlite"]
 CHECKPOINT_PAGES = 4000
 """Pages in the write-ahead log (16 MB) from which a writer moves them into the catalog after its commit."""
 
+_SCAN_BYTES = 1 << 20
 _READERS_WAIT = 1.0
 """Seconds that emptying the log waits for readers; it holds up writers meanwhile."""
 
@@ -64,7 +65,8 @@ def translate_sqlite(error: apsw.Error, path: Path, doing: str) -> LaminaError:
             hint="Check its owner and rights, or open it read-only.",
             **where,
         )
-    if isinstance(error, (apsw.CorruptError, apsw.NotADBError, apsw.FormatError)):
+    damage = isinstance(error, (apsw.CorruptError, apsw.NotADBError, apsw.FormatError))
+    if damage or "malformed JSON" in str(error):
         return CorruptionError(
             f"{path} is damaged ({error}), noticed while {doing}.",
             hint="Run `lamina verify` to see what is affected and `lamina repair` to keep what is intact.",
@@ -173,6 +175,7 @@ class ConnectionPool:
                 f"Another thread kept writing to {self.path} for {limit:g} s while {doing}.", hint="Try again."
             )
         try:
+            self.check()  # it may have been closed while this thread waited
             if self._in_write:
                 raise LaminaError("A write was started inside another one.", hint="This is a fault of Lamina.")
             with self._mapped(doing):
@@ -191,7 +194,7 @@ class ConnectionPool:
                     self._in_write = False
             if self._log_pages >= CHECKPOINT_PAGES:
                 # The commit stands whatever becomes of this: a failure is told by the next call, not by this one.
-                with contextlib.suppress(StorageError):
+                with contextlib.suppress(LaminaError):
                     self.checkpoint()
         finally:
             self._write_lock.release()
@@ -205,7 +208,9 @@ class ConnectionPool:
         Returns:
             Whether the whole log was moved (and emptied); otherwise a later commit tries again.
         """
+        self.check()
         with self._write_lock:
+            self.check()
             if self.read_only:
                 return False
             try:
@@ -236,16 +241,39 @@ class ConnectionPool:
             raise
 
     def vacuum(self, free_share: float) -> bool:
-        """Rewrite the file where more than a share of its pages is unused; return whether it was."""
+        """Rewrite the file where more than a share of its pages is unused (-1: always); return whether it was."""
+        self.check()
         with self._write_lock, self._mapped("rewriting the catalog"):
             connection = self._writer
             if connection is None or self.read_only:
                 return False
             if connection.pragma("freelist_count") <= free_share * connection.pragma("page_count"):
                 return False
+            connection.pragma("temp_store", 1)  # the copy may be as large as the store: not in memory
             connection.execute("VACUUM")
+            connection.pragma("temp_store", 2)
         self.checkpoint(truncate=True)
         return True
+
+    def holds_any(self, stretches: Sequence[bytes]) -> bool:
+        """Return whether the catalog's file still has one of these bytes anywhere, unused room included.
+
+        SQLite clears what it deletes, but a page that was split before can hold a stale copy behind its cells. The file
+        is read through SQLite: opening it any other way would drop SQLite's locks.
+        """
+        if not stretches:
+            return False
+        overlap = max(len(stretch) for stretch in stretches) - 1
+        with self.read("looking for remains") as connection:
+            size = connection.pragma("page_count") * connection.pragma("page_size")
+            before = b""
+            for offset in range(0, size, _SCAN_BYTES):
+                _, block = connection.read("main", 0, offset, min(_SCAN_BYTES, size - offset))
+                window = before + block
+                if any(stretch in window for stretch in stretches):
+                    return True
+                before = window[-overlap:] if overlap else b""
+        return False
 
     def check(self) -> None:
         """Raise unless the pool may be used by this process.
@@ -290,11 +318,11 @@ class ConnectionPool:
         return self._open(writing=False)
 
     def _put_back(self, connection: apsw.Connection) -> None:
-        if connection.in_transaction:
-            _close(connection)
-            return
         with self._idle_lock:
-            self._idle.append(connection)
+            if not (connection.in_transaction or self._closed):
+                self._idle.append(connection)
+                return
+        _close(connection)
 
     def _file_state(self) -> tuple[int, int, int]:
         """Return what tells one state of the catalog from another for a reader that takes no part in its log.
@@ -324,11 +352,14 @@ class ConnectionPool:
             self._configure(connection, writing=writing)
         except (apsw.CantOpenError, apsw.ReadOnlyError):
             # A reader in a folder that it may not write cannot make the shared memory of the log.
-            if writing or self._snapshot or not self.path.is_file() or os.access(self.path.parent, os.W_OK):
+            if writing or self._snapshot or not self.path.is_file() or self._may_make_files():
                 raise
             self._snapshot = self._file_state()
             return self._open(writing=False)
         return connection
+
+    def _may_make_files(self) -> bool:
+        return os.access(self.path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
     def _configure(self, connection: apsw.Connection, *, writing: bool) -> None:
         connection.set_busy_handler(_patience(self._busy_timeout))

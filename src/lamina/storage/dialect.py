@@ -27,7 +27,7 @@ class SqliteDialect:
     json_kind = "json_type({column}, ?)"
     """Expression for the JSON type at a bound path, NULL where the key is absent."""
     json_each = "json_each({column}, ?)"
-    """Table of the elements of an array at a bound path; column ``value``."""
+    """Table of the elements of an array at a bound path; columns ``value`` and ``type``."""
 
     contains = "instr({value}, ?) > 0"
     contains_folded = "instr(casefold({value}), casefold(?)) > 0"
@@ -35,3 +35,5 @@ class SqliteDialect:
 
     last_number = "SELECT seq FROM sqlite_sequence WHERE name = ?"
     """The last number that a table gave out, whether or not its row is still there."""
+    forget_number = "DELETE FROM sqlite_sequence WHERE name = ?"
+    set_number = "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)"

@@ -120,11 +120,16 @@ class _Compiler:
         if depth > _MAX_DEPTH:
             raise _bad(f"The filter is nested deeper than {_MAX_DEPTH} levels.")
         parts = [self._entry(key, value, depth) for key, value in where.items()]
-        return Sql.joined(parts, "AND") if parts else Sql("1 = 1")
+        if not parts:
+            self._count()
+            return Sql("1 = 1")
+        return Sql.joined(parts, "AND")
 
     def _entry(self, key: Any, value: Any, depth: int) -> Sql:
         if not isinstance(key, str) or not key:
             raise _bad(f"A filter's key must be a name, not {key!r}.")
+        if "\0" in _text(key, key):
+            raise _bad(f"The key {key!r} holds a null character, where SQLite would stop comparing.")
         logic = _LOGIC.get(key) or (_LOGIC.get(key.lower()) if key.isupper() else None)
         if logic is not None:
             branches = list(value) if isinstance(value, (list, tuple)) else [value]
@@ -148,11 +153,14 @@ class _Compiler:
                 raise _bad(f"{unknown!r} (for {key!r}) is no operator.")
         return self._equal(key, value)
 
-    def _counted(self, key: str) -> str:
-        """Return a key's JSON path, counting one more condition."""
+    def _count(self) -> None:
         self.conditions += 1
         if self.conditions > _MAX_CONDITIONS:
             raise _bad(f"The filter has more than {_MAX_CONDITIONS} conditions, list entries included.")
+
+    def _counted(self, key: str) -> str:
+        """Return a key's JSON path, counting one more condition."""
+        self._count()
         return SqliteDialect.json_path(key)
 
     def _operation(self, key: str, name: str, operand: Any) -> Sql:
@@ -165,6 +173,8 @@ class _Compiler:
                 raise _bad(f"{name} (for {key!r}) needs a list.")
             if len(operand) > _MAX_CONDITIONS:
                 raise _bad(f"{name} (for {key!r}) lists more than {_MAX_CONDITIONS} values.")
+            if not operand:
+                self._count()
             any_of = Sql.joined([self._equal(key, item) for item in operand], "OR") if operand else Sql("1 = 0")
             return any_of if name == "in" else self._negated(any_of)
         if name in _COMPARISONS:
@@ -189,9 +199,10 @@ class _Compiler:
         if isinstance(value, (list, tuple, Mapping)):
             try:
                 text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, RecursionError) as error:
                 raise _bad(f"The value for {key!r} cannot be compared: {error}.") from None
-            return Sql(f"COALESCE({self._value()} = ?, 0)", (path, text))
+            kind = "object" if isinstance(value, Mapping) else "array"
+            return Sql(f"({self._kind()} = '{kind}' AND {self._value()} = ?)", (path, path, _text(key, text)))
         raise _bad(f"The value for {key!r} is a {type(value).__name__}, which no filter can compare.")
 
     def _compare(self, key: str, name: str, operand: Any) -> Sql:
@@ -213,14 +224,17 @@ class _Compiler:
         if not isinstance(operand, (str, int, float)) or isinstance(operand, bool):
             raise _bad(f"contains (for {key!r}) looks for a text or a number.")
         if not isinstance(operand, str):
-            inside = f"EXISTS (SELECT 1 FROM {SqliteDialect.json_each.format(column=self.column)} e WHERE e.value = ?)"
+            inside = (
+                f"EXISTS (SELECT 1 FROM {SqliteDialect.json_each.format(column=self.column)} e "
+                "WHERE e.type IN ('integer', 'real') AND e.value = ?)"
+            )
             return Sql(f"({self._kind()} = 'array' AND {inside})", (path, path, self._number(key, operand)))
         operand = _text(key, operand)
         test = (SqliteDialect.contains_folded if folded else SqliteDialect.contains).format(value=self._value())
         member = "casefold(e.value) = casefold(?)" if folded else "e.value = ?"
         inside = (
             f"EXISTS (SELECT 1 FROM {SqliteDialect.json_each.format(column=self.column)} e "
-            f"WHERE typeof(e.value) = 'text' AND {member})"
+            f"WHERE e.type = 'text' AND {member})"
         )
         return Sql(
             f"COALESCE(CASE {self._kind()} WHEN 'text' THEN {test} WHEN 'array' THEN {inside} END, 0)",
@@ -241,8 +255,9 @@ class _Compiler:
 
     @staticmethod
     def _number(key: str, value: float) -> float:
-        if not math.isfinite(value) or abs(value) >= 2**63:
-            raise _bad(f"{value} (for {key!r}) is out of range.")
+        out = abs(value) >= 2**63 if isinstance(value, int) else not math.isfinite(value)
+        if out:
+            raise _bad(f"The number for {key!r} is out of range.")
         return value
 
     def _value(self) -> str:

@@ -108,6 +108,8 @@ def frequency(db: Any, term: str) -> int:
 def statistics(db: Any) -> TextStatistics:
     """Return how many current passages are indexed and how many tokens they have, marks included.
 
+    Inside a write these are the numbers of the last commit.
+
     FTS5 keeps both in its "averages" record, as a list of varints (sqlite.org/fts5.html, section 9).
     """
     for (block,) in db.execute(f"SELECT block FROM {NOW}_data WHERE id = 1"):

@@ -17,7 +17,7 @@ from lamina.errors import FormatError
 from lamina.storage import fts
 from lamina.storage.codecs import damaged
 
-__all__ = ["APPLICATION_ID", "FORMAT_VERSION", "MIGRATIONS", "check_format", "migrate"]
+__all__ = ["APPLICATION_ID", "FORMAT_VERSION", "MIGRATIONS", "check_format", "migrate", "schema", "wanted_schema"]
 
 APPLICATION_ID = 0x4C414D4E  # "LAMN"
 READER_FEATURES = frozenset({"zstd", "tokens-1"})
@@ -141,6 +141,22 @@ def migrate(db: apsw.Connection, version: int) -> None:
             ],
         )
     db.pragma("user_version", FORMAT_VERSION)
+
+
+def schema(db: Any) -> set[tuple[Any, ...]]:
+    """Return what a catalog says of its tables; what the query planner keeps for itself is left out."""
+    rows = db.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%'")
+    return set(rows.fetchall())
+
+
+def wanted_schema() -> set[tuple[Any, ...]]:
+    """Return what a new catalog says of its tables."""
+    draft = apsw.Connection(":memory:")
+    try:
+        migrate(draft, 0)
+        return schema(draft)
+    finally:
+        draft.close(True)
 
 
 def check_format(db: Any, where: str) -> tuple[int, bool]:

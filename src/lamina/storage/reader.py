@@ -30,6 +30,10 @@ _SELECT = (
 StoredPassage: TypeAlias = tuple[int, int, int, float | None, bytes | None, int]
 """``(id, start, stop, scale, codes, given)`` of a passage."""
 _BATCH = 500
+_SHORTEST_TRACE = 12
+"""Bytes from which a value is its own and no chance."""
+_LONGEST_TRACE = 1_000
+"""A longer value lies on pages of its own, and its beginning is enough to know it by."""
 SEPARATOR = "\x1f"
 """Between tags in a row; no tag holds it."""
 
@@ -118,6 +122,14 @@ class Reader:
         """Return the last number that a table gave out; no number is given out twice."""
         return int(self._one(SqliteDialect.last_number, table) or 0)
 
+    def counters_behind(self) -> dict[str, int]:
+        """Return the tables that would give out a number again, each with the last number that a row has."""
+        last = {
+            table: int(self._one(f"SELECT max({key}) FROM {table}") or 0)
+            for table, key in (("name", "id"), ("dictionary", "id"), ("memory", "seq"), ("passage", "id"))
+        }
+        return {table: number for table, number in last.items() if self.last_number(table) < number}
+
     # --- memories ----------------------------------------------------------------------------------------------------
 
     def current(self, id: str) -> Record | None:
@@ -174,6 +186,16 @@ class Reader:
             if found is not None:
                 return found
         return None
+
+    def traces(self, seqs: Iterable[int]) -> list[bytes]:
+        """Return the bytes by which what revisions say would be known anywhere in the catalog's file."""
+        found: set[bytes] = set()
+        for seq in seqs:
+            sql = "SELECT body, title, description, metadata, tags FROM memory WHERE seq = ?"
+            for row in self.db.execute(sql, (seq,)):
+                values = (value.encode() if isinstance(value, str) else value for value in row if value)
+                found.update(value[:_LONGEST_TRACE] for value in values if len(value) >= _SHORTEST_TRACE)
+        return sorted(found)
 
     def near(self, bands: Sequence[int], limit: int) -> list[int]:
         """Return the revisions that share MinHash bands, those that share the most and the newest first."""

@@ -118,7 +118,9 @@ class Record:
             self.scope,
             self.created_at,
             self.valid_from,
-            self.importance,
+            self.valid_to,
+            self.ended,
+            self.importance + 0.0,  # SQLite keeps no negative zero
             self.thread,
             self.position,
             self.source,

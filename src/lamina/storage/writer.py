@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import apsw
 
 from lamina.storage import fts
 from lamina.storage.codecs import PLAIN, BodyCodec, dictionary_hash, train_dictionary
+from lamina.storage.dialect import SqliteDialect
 from lamina.storage.names import NameKind, Names
 from lamina.storage.reader import SEPARATOR, Reader
 from lamina.storage.records import ACTIONS, TYPE_IDS, Action, NewPassage, Record
@@ -158,9 +159,10 @@ class Writer(Reader):
             at: When, in microseconds.
             indexed: The tokens of each of its passages, by the passage's id.
         """
+        ended = replace(record, valid_to=max(at, 1), ended=action)
         self.db.execute(
-            "UPDATE memory SET valid_to = ?, ended = ? WHERE seq = ?",
-            (max(at, 1), ACTIONS.index(action) + 1, record.seq),
+            "UPDATE memory SET valid_to = ?, ended = ?, hash = ? WHERE seq = ?",
+            (ended.valid_to, ACTIONS.index(action) + 1, ended.fingerprint(), record.seq),
         )
         scope = self.name_number(NameKind.SCOPE, record.scope) or 0
         kind = TYPE_IDS[record.type]
@@ -325,6 +327,12 @@ class Writer(Reader):
                 self.db.execute(
                     "UPDATE memory SET revision = ?, hash = ? WHERE seq = ?", (number, record.fingerprint(), record.seq)
                 )
+
+    def mend_counters(self) -> None:
+        """See to it that no table gives out a number that a row has."""
+        for table, number in self.counters_behind().items():
+            self.db.execute(SqliteDialect.forget_number, (table,))
+            self.db.execute(SqliteDialect.set_number, (table, number))
 
     def drop_passages(self, memory: int) -> None:
         """Remove a revision's passages."""

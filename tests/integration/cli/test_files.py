@@ -5,6 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -82,20 +87,23 @@ def test_export_to_standard_output(cli: Cli, filled: dict[str, str]) -> None:
 
 
 def test_import_reads_text_by_paragraph(cli: Cli, tmp_path: Path) -> None:
-    """A text file is a thread of paragraphs whose source is the file; options fill the rest."""
+    """The source of a text file's paragraphs is the file; they are no thread unless one is named."""
     (tmp_path / "notes.md").write_text("# Head\n\nFirst one.\n\nSecond one.\n", encoding="utf-8")
 
     human = cli("import", "notes.md", "--tag", "n", "--scope", "team", "--type", "reference")
     memories = cli("list", "--json").json["memories"]
 
-    assert human.out == "2 added, 0 near-duplicates, 0 skipped.\n"
-    assert sorted((memory["position"], memory["text"]) for memory in memories) == [
-        (0, "# Head\n\nFirst one."),
-        (1, "Second one."),
-    ]
+    assert human.out == "2 added, 0 skipped.\n"
+    assert "made a new store in " in human.err
+    assert "imported into " in human.err
+    assert {memory["text"] for memory in memories} == {"# Head\n\nFirst one.", "Second one."}
+    assert {memory["position"] for memory in memories} == {None}
     assert {(memory["thread"], memory["source"], memory["scope"], memory["type"]) for memory in memories} == {
-        ("notes.md", "notes.md", "team", "reference")
+        (None, "notes.md", "team", "reference")
     }
+    cli("import", "notes.md", "--thread", "t", "--store", "third")
+    threaded = cli("list", "--json", "--store", "third").json["memories"]
+    assert sorted((memory["thread"], memory["position"]) for memory in threaded) == [("t", 0), ("t", 1)]
     assert cli("import", "notes.md", "--per", "file", "--json", "--store", "other").json["added"] == 1
 
 
@@ -115,7 +123,7 @@ def test_import_says_what_it_skipped_and_why(cli: Cli) -> None:
     human = cli("import", "-", "--format", "jsonl", stdin=data)
     report = cli("import", "-", "--format", "jsonl", "--json", "--store", "other", stdin=data).json
 
-    assert human.out == "2 added, 0 near-duplicates, 3 skipped.\n"
+    assert human.out == "2 added, 3 skipped.\n"
     assert "skipped: Line 2 of standard input: not JSON" in human.err
     assert [problem["line"] for problem in report["problems"]] == [2, 3, 4]
     assert (report["added"], report["skipped"], report["problems_not_listed"]) == (2, 3, 0)
@@ -144,10 +152,13 @@ def test_import_counts_near_duplicates(cli: Cli) -> None:
     cli("add", line)
 
     report = cli("import", "-", "--json", stdin=f"{line}\n\n{line}\n\nSomething else entirely.\n").json
+    again = cli("import", "-", stdin=f"{line}\n")
     uncounted = cli("import", "-", "--no-duplicates", stdin="One more.\n")
 
     assert (report["added"], report["near_duplicates"]) == (3, 2)
-    assert uncounted.out == "1 added, near-duplicates not counted, 0 skipped.\n"
+    assert again.out == "1 added (1 of them near-duplicates of what was there), 0 skipped.\n"
+    assert "made a new store" not in again.err
+    assert uncounted.out == "1 added (near-duplicates not counted), 0 skipped.\n"
 
 
 @pytest.mark.parametrize(
@@ -188,3 +199,31 @@ def test_a_large_import_streams(cli: Cli, tmp_path: Path) -> None:
 
     assert (report["added"], report["near_duplicates"]) == (2500, None)
     assert len(cli("export").out.splitlines()) == 2500
+
+
+def test_an_interrupted_import_says_what_it_kept(place: Path, cli: Cli, tmp_path: Path) -> None:
+    """After Ctrl-C the number that was added is told, and it is the number that is there."""
+    read, write = os.pipe()
+    importing = subprocess.Popen(
+        [sys.executable, "-m", "lamina.cli", "import", "-", "--per", "line", "--json"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3] / "src")},
+        stdin=read,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(read)
+    with os.fdopen(write, "wb") as pipe:
+        pipe.write(b"".join(b"Line number %d of the log.\n" % number for number in range(3000)))
+        pipe.flush()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if place.is_dir() and cli("list", "--json").json["total"]:
+                break
+            time.sleep(0.02)
+        importing.send_signal(signal.SIGINT)
+        _, said = importing.communicate(timeout=20)
+
+    error = json.loads(said.splitlines()[-1])["error"]
+    assert importing.returncode == 130
+    assert error["added"] == cli("list", "--json").json["total"] > 0

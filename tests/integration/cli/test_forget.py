@@ -25,6 +25,8 @@ def test_a_dry_run_says_what_would_go(cli: Cli, filled: dict[str, str]) -> None:
     assert (document["dry_run"], document["matched"], document["deleted"]) == (True, 2, [])
     assert set(document["ids"]) == {filled["deploy"], filled["billing"]}
     assert "Ana owns" in cli("forget", "--type", "project", "--dry-run").err
+    assert cli("forget", "--type", "project", "--dry-run").err.endswith("would delete 2 memories\n")
+    assert cli("forget", filled["style"], "--purge", "--dry-run").err.endswith("would purge 1 memory\n")
     assert cli("list", "--json").json["total"] == 4
 
 
@@ -38,6 +40,14 @@ def test_by_id_and_by_filter(cli: Cli, filled: dict[str, str]) -> None:
     assert one["deleted"][0]["kept"]
     assert [item["id"] for item in many["deleted"]] == [filled["outage"]]
     assert {memory["id"] for memory in cli("list", "--json").json["memories"]} == {filled["deploy"], filled["billing"]}
+
+
+def test_what_is_kept_is_said_in_the_shells_words(cli: Cli, filled: dict[str, str]) -> None:
+    """The option is named, not the argument of the library."""
+    shown = cli("forget", filled["style"], "--yes").out
+
+    assert "--purge scrubs" in shown
+    assert "purge=True" not in shown
 
 
 def test_a_scope_can_be_emptied(cli: Cli, filled: dict[str, str]) -> None:

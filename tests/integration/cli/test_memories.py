@@ -116,7 +116,7 @@ def test_recall_as_json_is_the_contract(cli: Cli, filled: dict[str, str]) -> Non
     assert list(plain) == ["query", "hits", "notices", "left_out", "tokens"]
     assert plain["query"] == "when do we deploy?"
     assert len(plain["hits"]) <= 2
-    assert list(plain["hits"][0]) == ["memory", "score", "why"]
+    assert list(plain["hits"][0]) == ["memory", "score", "why", "passage"]
     assert list(plain["hits"][0]["memory"]) == MEMORY_FIELDS
     assert plain["hits"][0]["memory"]["id"] == filled["deploy"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", plain["hits"][0]["memory"]["created_at"])
@@ -255,6 +255,8 @@ def test_the_past_is_answered_as_it_was(cli: Cli, filled: dict[str, str]) -> Non
     assert then[0] == filled["deploy"]
     assert f"superseded by {new['memory']['id']}" in why
     assert "superseded" in cli("list").out
+    back = cli("update", filled["deploy"], "--not-superseded", "--json").json
+    assert (back["memory"]["superseded_by"], back["changed"]) == (None, ["superseded_by"])
     cli("add", "x", "--supersedes", "nosuchid", code=3)
     assert cli("list", "--json").json["total"] == 5
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -12,6 +16,8 @@ import pytest
 from lamina.cli.commands.tour import QUESTIONS
 
 Cli = Any
+
+_SOURCE = str(Path(__file__).resolve().parents[3] / "src")
 
 
 @pytest.fixture
@@ -84,3 +90,26 @@ def test_the_tour_can_keep_its_store(cli: Cli, temporary: Path) -> None:
 
     assert Path(store).is_relative_to(temporary)
     assert cli("list", "--store", store, "--json").json["total"] > 40
+
+
+@pytest.mark.parametrize("shown", ["This tour works", "$ lamina import", "$ lamina recall", "$ lamina update"])
+def test_ctrl_c_ends_the_tour_at_once(tmp_path: Path, place: Path, shown: str) -> None:
+    """Whatever step it meets: exit 130, no bug, nothing left behind."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    tour = subprocess.Popen(
+        [sys.executable, "-m", "lamina.cli", "tour"],
+        env={**os.environ, "PYTHONPATH": _SOURCE, "TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert tour.stdout is not None
+    next(line for line in tour.stdout if shown in line)
+    tour.send_signal(signal.SIGINT)
+    _, said = tour.communicate(timeout=10)
+
+    assert tour.returncode == 130
+    assert "bug" not in said
+    assert "Traceback" not in said
+    assert not list(folder.iterdir())

@@ -104,6 +104,18 @@ def test_a_hit_shows_the_part_of_the_text_that_answers() -> None:
     assert all(len(line) <= 60 for line in lines)
 
 
+def test_a_hit_shows_the_passage_that_matched() -> None:
+    """Of a text that is too long the passage is shown, marked where the text goes on, and not another place."""
+    passage = "Keys are renewed each quarter."
+    text = f"{'the password and its rotation ' * 40}\n\n{passage}\n\n{'and more follows ' * 40}"
+    hit = Hit(memory=memory(text), score=1.0, why="meaning", passage=passage)
+
+    shown = list(hit_lines(1, hit, _PLAIN, width=80, matches=matcher("rotate the password"), rows=3))
+
+    assert shown[0] == f"1.  … {passage} …"
+    assert f"(+{len(text) - len(passage):,} more characters" in shown[1]
+
+
 def test_a_short_text_is_shown_whole() -> None:
     """Nothing is marked where nothing is missing."""
     assert snippet("A short text.", 60, 3, matcher("short")) == (["A short text."], 0)
@@ -143,7 +155,7 @@ def test_json_has_every_field_and_utc_times() -> None:
     plain = to_json(Hit(memory=kept, score=0.5, why="w"))
     full = to_json(Hit(memory=kept, score=0.5, why="w", explanation=explanation))
 
-    assert list(plain) == ["memory", "score", "why"]
+    assert list(plain) == ["memory", "score", "why", "passage"]
     assert plain["memory"]["created_at"] == "2026-03-01T12:00:00.000000Z"
     assert plain["memory"]["metadata"] == {"when": "2026-03-01T12:00:00.000000Z", "list": [1, 2]}
     assert "similar" not in plain["memory"]

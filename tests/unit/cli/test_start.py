@@ -87,3 +87,16 @@ def test_the_module_runs_as_a_program() -> None:
     )
 
     assert list(json.loads(done.stdout)) == ["version"]
+
+
+def test_ctrl_c_while_it_starts_is_silent(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """An interrupt among the imports ends with 130 and no traceback."""
+    from lamina import cli
+
+    def interrupted(args: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run", interrupted)
+
+    assert cli.main(["list"]) == 130
+    assert capsys.readouterr() == ("", "")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class _Hashed:
 class _Breaking(Reader):
     """A reader that is interrupted after some rows."""
 
-    def __init__(self, reader: Reader, rows: int, error: type[BaseException]) -> None:
+    def __init__(self, reader: Reader, rows: int, error: BaseException) -> None:
         super().__init__(reader.db, reader._names, reader._codec)
         self._rows_left = rows
         self._error = error
@@ -136,9 +137,6 @@ def _copied(columns: Columns) -> dict[str, list[Any]]:
     return {name: getattr(columns, name).tolist() for name in Columns.__slots__}
 
 
-# --- in step -------------------------------------------------------------------------------------------------------------
-
-
 def _act(generator: random.Random, store: Store, kind: str) -> None:
     """Do one thing to a store."""
     memories = store.memories
@@ -168,7 +166,8 @@ def _act(generator: random.Random, store: Store, kind: str) -> None:
         memories.delete(some, purge=True)
     elif len(ids) > 1:
         other = generator.choice([id for id in ids if id != some])
-        memories.supersede(some, other)
+        with contextlib.suppress(lamina.ConflictError):  # it has a successor already
+            memories.supersede(some, other)
 
 
 KINDS = ["add", "add", "many", "vector", "update", "update", "delete", "purge", "supersede", "reindex"]
@@ -202,7 +201,8 @@ def test_a_long_life_with_another_process_keeps_them_in_step(store: Store, folde
                 _assert_in_step(_at(store, mine), _fresh(store))
             if number % 41 == 0:
                 _assert_in_step(_at(other, theirs), _fresh(other))
-        _assert_in_step(_at(store, mine), _at(other, theirs) if theirs.at else _fresh(other))
+        _assert_in_step(_at(store, mine), _fresh(other))
+        _assert_in_step(_at(other, theirs), _fresh(store))
 
 
 def test_a_store_that_did_not_change_gives_the_same_columns(store: Store) -> None:
@@ -280,9 +280,6 @@ def test_neither_batches_nor_the_way_of_ordering_show(
         _assert_in_step(_at(store, held), _fresh(store))
 
 
-# --- rows and neighbours -------------------------------------------------------------------------------------------------
-
-
 def _texts_around(store: Store, columns: Columns, id: str, distances: Iterable[int]) -> list[str | None]:
     """The text of the memories at distances from the first passage of one."""
     with store._catalog.read() as reader:
@@ -318,7 +315,9 @@ def test_a_memory_that_ended_stands_between_no_neighbours(store: Store) -> None:
     store.memories.delete(ids[4])
     store.memories.update(ids[6], text="turn 6, told better")
     columns = _at(store, held)
-    assert not columns.alive.all()
+    ended = np.flatnonzero(~columns.alive)
+    assert 2 == len(ended)
+    assert not any(columns.neighbours(ended, distance)[1].any() for distance in (-2, -1, 1, 2))
     expected = ["turn 3", "turn 6, told better", "turn 7"]
     assert expected == _texts_around(store, columns, ids[5], (-1, 1, 2))
     _assert_in_step(columns, _fresh(store))
@@ -352,9 +351,6 @@ def test_rows_of_passages_are_found(store: Store) -> None:
     assert [] == empty.similarity(np.ones(DIM, dtype=np.float32)).tolist()
 
 
-# --- vectors -------------------------------------------------------------------------------------------------------------
-
-
 def test_several_precisions_live_in_one_store(folder: Path) -> None:
     """Whatever profile wrote a vector, its cosine is the embedder's within what its profile loses."""
     texts: dict[str, tuple[str, float]] = {}
@@ -374,7 +370,8 @@ def test_several_precisions_live_in_one_store(folder: Path) -> None:
                 assert record is not None
                 cosine = float(cosines[np.flatnonzero(columns.memory == record.seq)[0]])
                 assert cosine == pytest.approx(float(_Hashed().embed_query(text) @ query), abs=most)
-                assert 4 if text.startswith("compact") else 8 <= len(reader.passages_of(record.seq)[0][4] or b"")
+                stored = reader.passages_of(record.seq)[0][4] or b""
+                assert {"compact": DIM // 2, "balanced": DIM, "precise": 2 * DIM}[text.split()[0]] == len(stored)
 
 
 def test_similarity_is_the_cosine_across_blocks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,61 +400,21 @@ def test_vectors_that_come_later_are_seen(folder: Path) -> None:
         _assert_in_step(_at(store, held), _fresh(store))
 
 
-HALVES = np.array([np.nan] + [0.5] * (DIM - 1), dtype="<f2").tobytes()
-
-
-@pytest.mark.parametrize(
-    ("scale", "codes"),
-    [
-        (0.01, b"seven.."),
-        (0.01, b"x" * 1000),
-        (1.0, HALVES),
-        (1.0, HALVES.replace(HALVES[:2], b"\x00\x7c", 1)),
-        (float("inf"), b"x" * DIM),
-        (-1e300, b"x" * DIM),
-    ],
-    ids=["short", "long", "not a number", "infinite", "infinite scale", "huge scale"],
-)
-def test_a_damaged_vector_is_left_out_and_told(store: Store, scale: float, codes: bytes) -> None:
-    """It takes no part in a scan, the others do, and nothing that is not finite reaches a score."""
-    store.memories.add_many(f"note {n}" for n in range(5))
-    with store._catalog.write() as writer:
-        writer.db.execute("UPDATE passage SET scale = ?, codes = ? WHERE id = 2", (scale, codes))
-    held = PassageColumns(DIM)
-    columns = _at(store, held)
-    assert frozenset({2}) == held.damaged
-    assert [False, True, False, False, False] == (columns.scale == 0).tolist()
-    assert np.isfinite(columns.similarity(_Hashed().embed_query("which one?"))).all()
-
-
-# --- other moments -------------------------------------------------------------------------------------------------------
-
-
 def test_an_older_reader_gets_its_own_view(store: Store, folder: Path) -> None:
-    """A recall that began before a write answers for its moment, and the newer view stays held."""
+    """A recall that began before a purge, and before an addition, answers for its moment; the newer view stays held."""
     ids = store.memories.add_many(f"note {n}" for n in range(6))
     held = PassageColumns(DIM)
     with _open(folder) as other, store._catalog.read() as old:
-        before = _living(PassageColumns(DIM).at(old))
-        other.memories.delete(ids[0])
+        before = _living(PassageColumns(DIM).at(old))  # its moment is that of its first look
+        other.memories.delete(ids[0], purge=True)
+        assert 5 == int(_at(other, held).alive.sum())
+        assert before == _living(held.at(old))
         other.memories.update(ids[1], text="new")
-        other.memories.add("newer")
         newer = _at(other, held)
         assert before == _living(held.at(old)) != _living(newer)
         _check_whole(held.at(old))
         assert newer is _at(other, held)
     _assert_in_step(_at(store, held), _fresh(store))
-
-
-def test_an_older_reader_sees_what_was_purged_since(store: Store, folder: Path) -> None:
-    """Its moment still has the rows; the moment after does not."""
-    ids = store.memories.add_many(f"note {n}" for n in range(6))
-    held = PassageColumns(DIM)
-    with _open(folder) as other, store._catalog.read() as old:
-        other.memories.delete(ids[0], purge=True)
-        assert 5 == int(_at(other, held).alive.sum())
-        assert 6 == int(held.at(old).alive.sum())
-        assert 5 == int(_at(other, held).alive.sum())
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, CorruptionError])
@@ -467,13 +424,11 @@ def test_an_interrupted_load_leaves_nothing_half_grown(
 ) -> None:
     """Stopped after some rows, first load or later, the next look is what a fresh load gives."""
     monkeypatch.setattr(module, "_ROWS_AT_ONCE", 4)
-    stop: Callable[[], BaseException] = lambda: error("stopped")  # noqa: E731 - some errors want a message
     held = PassageColumns(DIM)
     for _ in range(2):
         ids = store.memories.add_many(f"note {n}" for n in range(10))
         with store._catalog.read() as reader:
-            breaking = _Breaking(reader, rows, error)
-            monkeypatch.setattr(breaking, "_error", stop())
+            breaking = _Breaking(reader, rows, error("stopped"))
             with pytest.raises(error):
                 held.at(breaking)
             with pytest.raises(error):

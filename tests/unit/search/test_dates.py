@@ -133,7 +133,7 @@ def test_what_stands_behind_the_beginning_is_not_looked_at() -> None:
 
 @given(
     st.text(max_size=60)
-    | st.lists(st.sampled_from(["May", "march", "in", "7", "31st", "of", "2023", "2023-02-30", ",", " ", "."]), max_size=9)
+    | st.lists(st.sampled_from(["May", "march", "in", "7", "31st", "of", "2023", "2023-02-30", ",", "."]), max_size=9)
     .map(" ".join),
     st.integers(1, 9999),
     st.integers(0, 40),

@@ -93,7 +93,7 @@ def _questions(draw: st.DrawFn) -> tuple[Columns, Mask, dict[str, Any]]:
     return columns, visible, options
 
 
-# --- what holds for every question ---------------------------------------------------------------------------------------
+# --- what holds for every question -----------------------------------------------------------------------------------
 
 
 @given(_questions())
@@ -164,7 +164,7 @@ def _assert_same(one: Ranking, two: Ranking) -> None:
     assert {n: v.tolist() for n, v in one.signals.items()} == {n: v.tolist() for n, v in two.signals.items()}
 
 
-# --- edges ---------------------------------------------------------------------------------------------------------------
+# --- edges -----------------------------------------------------------------------------------------------------------
 
 
 def test_no_passages_give_no_candidates() -> None:
@@ -224,7 +224,7 @@ def test_vectors_propose_no_more_than_asked_for() -> None:
     assert {5, *range(93, 100)} == set(ranking.rows.tolist())
 
 
-# --- context -------------------------------------------------------------------------------------------------------------
+# --- context ---------------------------------------------------------------------------------------------------------
 
 
 def test_neighbours_and_threads_worked_out_by_hand() -> None:
@@ -278,7 +278,7 @@ def test_only_the_strongest_bring_their_neighbours() -> None:
     assert {*scores, *(row + 1 for row in list(scores)[:SEEDS])} == found
 
 
-# --- days ----------------------------------------------------------------------------------------------------------------
+# --- days ------------------------------------------------------------------------------------------------------------
 
 
 def test_evidence_of_days_worked_out_by_hand() -> None:
@@ -305,7 +305,7 @@ def test_the_nearest_of_several_spans_counts() -> None:
     assert {0: 0.5, 1: 0.5, 2: 0.0} == pytest.approx(_by_row(ranking, "date"))
 
 
-# --- cosine alone --------------------------------------------------------------------------------------------------------
+# --- cosine alone ----------------------------------------------------------------------------------------------------
 
 
 @given(st.integers(0, 10**6), st.integers(0, 80), st.integers(1, 90))

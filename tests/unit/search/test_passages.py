@@ -70,6 +70,12 @@ def test_a_text_that_is_short_enough_is_one_passage(text: str, size: int) -> Non
         assert [text.strip()] * bool(text.strip()) == _pieces(text, size)
 
 
+@pytest.mark.parametrize(("length", "lengths"), [(100, [100]), (125, [125]), (126, [100, 26]), (226, [100, 100, 26])])
+def test_a_quarter_over_is_the_limit(length: int, lengths: list[int]) -> None:
+    """One character more than 1.25 times the size is one too many."""
+    assert lengths == [len(piece) for piece in _pieces("x" * length, 100)]
+
+
 @pytest.mark.parametrize("text", ["", " ", "\n\n\n", "\u2003\u3000\t", " " * 50_000])
 def test_white_space_alone_has_no_passage(text: str) -> None:
     """What holds nothing to find gives nothing."""

@@ -39,7 +39,7 @@ def _count(store: Store, term: str, known: dict[str, tuple[int, int]], fresh: fl
         return TermStatistics(reader, [term], known, fresh).frequency[term]
 
 
-# --- which terms are searched for ----------------------------------------------------------------------------------------
+# --- which terms are searched for ------------------------------------------------------------------------------------
 
 
 def test_terms_are_searched_rarest_first(store: Store) -> None:
@@ -94,7 +94,7 @@ def test_a_store_of_2001_passages_drops_what_most_of_them_hold(store: Store) -> 
     assert ["common"] == statistics.searched(["common"])
 
 
-# --- what is counted -----------------------------------------------------------------------------------------------------
+# --- what is counted -------------------------------------------------------------------------------------------------
 
 
 def test_a_known_frequency_is_used_until_the_store_grew(store: Store) -> None:
@@ -155,7 +155,7 @@ def test_idf_and_weight_are_their_formulas(store: Store) -> None:
     assert np.log(100 / 0.5) == pytest.approx(statistics.weight("unknown"))
 
 
-# --- scores --------------------------------------------------------------------------------------------------------------
+# --- scores ----------------------------------------------------------------------------------------------------------
 
 
 @given(

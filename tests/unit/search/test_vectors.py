@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, get_args
@@ -20,14 +21,19 @@ from lamina.search.vectors import MOST_SCALE, check_vector, decode, encode, to_i
 Floats = npt.NDArray[np.float32]
 
 PROFILES: tuple[Profile, ...] = get_args(Profile)
-BYTES = {"precise": lambda dim: 2 * dim, "balanced": lambda dim: dim, "compact": lambda dim: (dim + 1) // 2}
+BYTES: dict[str, Callable[[int], int]] = {
+    "precise": lambda dim: 2 * dim,
+    "balanced": lambda dim: dim,
+    "compact": lambda dim: (dim + 1) // 2,
+}
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 ROWS = st.lists(NUMBERS, min_size=2, max_size=40).filter(any)
 
 
 def _unit_rows(seed: int, count: int, dim: int) -> Floats:
     rows = np.random.default_rng(seed).normal(size=(count, dim))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    found: Floats = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return found
 
 
 def _stored(row: Floats, profile: Profile) -> tuple[float, bytes]:
@@ -44,7 +50,7 @@ def _most_lost(row: Floats, profile: Profile) -> Floats:
     return np.full(len(row), step * 0.5001, dtype=np.float32)
 
 
-# --- storing -----------------------------------------------------------------------------------------------------------
+# --- storing ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -136,7 +142,7 @@ def test_damaged_scales_are_refused(scale: float) -> None:
         decode(scale, bytes(4), 4)
 
 
-# --- what a caller gives -------------------------------------------------------------------------------------------------
+# --- what a caller gives ---------------------------------------------------------------------------------------------
 
 
 @given(ROWS)

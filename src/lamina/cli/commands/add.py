@@ -36,7 +36,8 @@ def command(
 ) -> ExitCode:
     """Remember TEXT, a file's text, or standard input (-).
 
-    The id goes to standard output. Text is one memory unless --per says otherwise.
+    The id goes to standard output. Text is one memory unless --per says otherwise; with --per and --thread NAME
+    the pieces get positions that count up from 0.
 
     \b
       lamina add "Ana owns the billing service" --type project --tag billing

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from lamina.cli.exit_codes import ExitCode
-from lamina.cli.shell import Command, Shell, pass_shell
+from lamina.cli.shell import Command, Shell, is_terminal, pass_shell
 
 __all__ = ["command"]
 
@@ -34,6 +36,6 @@ def command(shell: Shell, shell_name: str) -> ExitCode:
     assert kind is not None
     script = kind(root, {}, "lamina", "_LAMINA_COMPLETE").source()
     shell.emit({"shell": shell_name, "script": script}, lambda: [script])
-    if not shell.json and shell.interactive:
+    if not shell.json and is_terminal(sys.stdout):
         shell.say(shell.err.dim(f"To use it: {_PLACES[shell_name]}"))
     return ExitCode.OK

@@ -10,7 +10,7 @@ import click
 from lamina.cli.confirm import confirm, dry_run_option, yes_option
 from lamina.cli.exit_codes import ExitCode
 from lamina.cli.output import to_json
-from lamina.cli.paint import clean
+from lamina.cli.paint import clean, shell_words
 from lamina.cli.params import filter_arguments, filter_options
 from lamina.cli.progress import progress
 from lamina.cli.render import short_line
@@ -62,6 +62,9 @@ def command(
         document: dict[str, Any] = {"dry_run": dry_run, "purge": purge, "matched": len(wanted), "ids": wanted}
         if dry_run or not wanted:
             shell.emit({**document, "deleted": []}, list)
+            if wanted and not shell.json:
+                would = "purge" if purge else "delete"
+                shell.say(f"would {would} {len(wanted):,} {'memory' if len(wanted) == 1 else 'memories'}")
             return ExitCode.OK
         question = f"Delete {_count(wanted)}{', history included,' if purge else ''} from {store.location}?"
         if not confirm(shell, question, yes=yes):
@@ -112,6 +115,6 @@ def _lines(deleted: list[Deletion]) -> Iterator[str]:
         removed = ", ".join(f"{count} {place}" for place, count in item.removed.items() if count) or "nothing"
         yield f"{item.id}  {'purged' if item.purged else 'deleted'}: {removed}"
         for kept in item.kept:
-            yield f"    kept: {clean(kept)}"
+            yield f"    kept: {clean(shell_words(kept))}"
     if len(deleted) > _SHOWN:
         yield f"and {len(deleted) - _SHOWN:,} more; {len(deleted):,} in all."

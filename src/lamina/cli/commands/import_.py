@@ -9,6 +9,7 @@ import click
 from lamina.cli.exit_codes import ExitCode
 from lamina.cli.ingest import ingest
 from lamina.cli.item_options import described, item_options, per_option
+from lamina.cli.paint import clean
 from lamina.cli.params import Fields
 from lamina.cli.shell import Command, Shell, pass_shell
 from lamina.formats import READABLE, ReadOptions
@@ -65,6 +66,9 @@ def command(
     Text gives a memory a paragraph, JSON lines an object a line, CSV a row a memory under a header of field names. The
     other options fill fields that a record leaves open. Ids are not kept: every memory gets a new one.
 
+    Paragraphs and lines of a text stand alone. With --thread NAME they are turns of one conversation or document: their
+    positions count up from 0, and neighbours lend each other evidence.
+
     \b
       lamina import notes.md --tag notes
       lamina import chat.jsonl --map text=content --map source=role
@@ -89,4 +93,6 @@ def command(
         for notice in store.notices:
             shell.note(notice)
         shell.emit(report.to_dict(), lambda: report.lines(shell))
+        if not shell.json:
+            shell.say(shell.err.dim(f"imported into {clean(str(store.location))}"))
     return ExitCode.OK

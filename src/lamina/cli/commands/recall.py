@@ -18,6 +18,8 @@ from lamina.types import Hit, MissingReport
 
 __all__ = ["command"]
 
+_LEFT_OUT = 3
+
 
 @click.command("recall", cls=Command)
 @click.argument("query", nargs=-1, required=True)
@@ -89,8 +91,12 @@ def command(
         shell.say("Nothing found. `lamina stats` shows what is there.")
     shell.emit(document, lambda: _lines(shell, question, hits, missing, lines))
     if hits.left_out and not shell.json:
-        for other, reason in hits.left_out:
+        for other, reason in hits.left_out[:_LEFT_OUT]:
             shell.say(shell.err.dim(f"left out: {other}: {clean(reason)}"))
+        if len(hits.left_out) > _LEFT_OUT:
+            unfit = all(reason.startswith("needs about") for _, reason in hits.left_out[_LEFT_OUT:])
+            what = "did not fit" if unfit else "were left out"
+            shell.say(shell.err.dim(f"and {len(hits.left_out) - _LEFT_OUT:,} more {what}; --json lists them"))
     return ExitCode.OK
 
 

@@ -14,9 +14,12 @@ __all__ = ["command"]
 
 
 @click.command("reindex", cls=Command)
-@click.option("--embedder", metavar="SPEC", help="The embedder to use from now on, such as static or none.")
+@click.option("--embedder", metavar="SPEC", help="The embedder to use from now on, such as static or model2vec:NAME.")
+@click.option(
+    "--replace-given", is_flag=True, help="Forget the vectors that memories came with, and embed their texts instead."
+)
 @pass_shell
-def command(shell: Shell, embedder: str | None) -> ExitCode:
+def command(shell: Shell, embedder: str | None, replace_given: bool) -> ExitCode:
     """Compute the vectors that are missing, or all of them where another embedder is in use now, and record it.
 
     Memories stay as they are. The store can be read meanwhile.
@@ -24,7 +27,7 @@ def command(shell: Shell, embedder: str | None) -> ExitCode:
     shell.whole_store("reindex")
     with shell.open(write=True, embedder=embedder) as store:
         with progress("reindexing", 1) as show:
-            document = to_json(store.reindex(progress=show))
+            document = to_json(store.reindex(progress=show, replace_given=replace_given))
         for notice in store.notices:
             shell.note(notice)
     shell.emit(document, lambda: table(document))

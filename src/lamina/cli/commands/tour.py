@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import shlex
+import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -73,9 +75,7 @@ def command(shell: Shell, file: str | None, keep: bool) -> ExitCode:
         shell.emit(document, lambda: _farewell(shell, tour, seconds, keep=keep))
     finally:
         if not keep:
-            from shutil import rmtree
-
-            rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
     failed = [step["exit"] for step in tour.steps if step["exit"] != step["expected_exit"]]
     return ExitCode(failed[0]) if failed else ExitCode.OK
 
@@ -231,6 +231,8 @@ class _Tour:
         out, err = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(err):
             code = run(arguments, obj=shell)
+        if code == ExitCode.INTERRUPT:  # the step's own end of a Ctrl-C, which is meant for the whole tour
+            raise KeyboardInterrupt
         yield from self._title(title)
         for line in _typed_lines(arguments, self.shell.width - 4):
             yield f"  {paint.bold(line)}"
@@ -285,14 +287,26 @@ def _typed_lines(arguments: list[str], width: int) -> list[str]:
 
 def _farewell(shell: Shell, tour: _Tour, seconds: float, *, keep: bool) -> Iterator[str]:
     paint = shell.out
+    lamina = _program()
     yield ""
     yield paint.green(f"That was all of it, in {seconds:.1f} seconds.")
     yield f"The store is kept in {tour.store}" if keep else "The temporary store is gone again. Yours begins with:"
-    for line, what in (
-        ("lamina init my-memory", "make a store; then: export LAMINA_STORE=my-memory"),
-        ('lamina add "..."', "or: lamina import notes.md"),
-        ('lamina recall "..."', "--explain says why, --json is for programs"),
-        ("lamina tour notes.md", "this tour with questions to a file of yours"),
-        ("lamina --help", "the rest"),
-    ):
-        yield f"  {paint.cyan(f'{line:<24}')}{what}"
+    lines = (
+        ("init my-memory", "make a store; then: export LAMINA_STORE=my-memory"),
+        ('add "..."', f"or: {lamina} import notes.md"),
+        ('recall "..."', "--explain says why, --json is for programs"),
+        ("tour notes.md", "this tour with questions to a file of yours"),
+        ("--help", "the rest"),
+    )
+    margin = len(lamina) + 1 + max(len(line) for line, _ in lines) + 3
+    for line, what in lines:
+        yield f"  {paint.cyan(f'{lamina} {line}'.ljust(margin))}{what}"
+
+
+def _program() -> str:
+    """What to type for ``lamina``: its path where it runs from a virtual environment that is not active."""
+    program = Path(sys.executable).parent / "lamina"
+    if sys.prefix == sys.base_prefix or not program.is_file() or shutil.which("lamina"):
+        return "lamina"
+    here = Path.cwd()
+    return shlex.quote(str(program.relative_to(here) if program.is_relative_to(here) else program))

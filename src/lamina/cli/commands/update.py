@@ -39,6 +39,7 @@ _CLEARABLE = ("title", "description", "source", "thread")
 @click.option("--position", type=int, metavar="N", help="Its place in the thread.")
 @click.option("--valid-until", type=When("end"), metavar="TIME", help="From then on it is not recalled.")
 @click.option("--valid-always", is_flag=True, help="Take the end of its validity away.")
+@click.option("--not-superseded", is_flag=True, help="Take back that another memory replaced it.")
 @click.option("--metadata", type=Metadata(), multiple=True, metavar="KEY=VALUE|JSON", help="Keys to set; repeat.")
 @click.option("--remove-metadata", "remove_keys", multiple=True, metavar="KEY", help="Keys to take away; repeat.")
 @click.option("--feedback", type=click.Choice(["helped", "hurt", "used"]), help="Say how it served.")
@@ -84,6 +85,8 @@ def _changes(old: Memory, options: dict[str, Any]) -> dict[str, Any]:
     until: datetime | None = options["valid_until"]
     if until is not None or options["valid_always"]:
         changes["valid_until"] = until
+    if options["not_superseded"]:
+        changes["superseded_by"] = None
     if options["tags"] or options["add_tags"] or options["remove_tags"]:
         tags = tags_of(options["tags"]) if options["tags"] else old.tags
         gone = set(tags_of(options["remove_tags"]))

@@ -15,7 +15,7 @@ from typing import Any
 
 from lamina.bench import locomo
 from lamina.bench._conversations import Conversation, Turn, load
-from lamina.memories import recall
+from lamina.memories import evidence
 from lamina.search import fuse
 from lamina.search.text import TermStatistics
 from lamina.store import Store
@@ -68,7 +68,8 @@ def variants() -> Iterator[tuple[str, AbstractContextManager[None]]]:
     yield "without neighbours and thread", weights(neighbours=0.0, thread=0.0)
     yield "without importance, recency, feedback", weights(importance=0.0, recency=0.0, feedback=0.0)
     yield "query words unweighted in the vector", replaced(TermStatistics, "weight", unweighted)
-    yield "BM25 with b = 0.75", replaced(recall, "ease_length", uneased)
+    yield "BM25 with b = 0.75", replaced(evidence, "ease_length", uneased)
+    yield "words against the best passage alone", replaced(fuse, "COVERED", 0.0)
     for name in signals:
         for factor in (0.5, 2.0):
             yield f"{name} x {factor}", weights(**{name: factor})

@@ -165,6 +165,7 @@ def run(args: list[str], obj: Shell | None = None) -> int:
 def _report(error: BaseException, shell: Shell, *, as_json: bool) -> int:
     """Shows an error that ended a command, and says with which code the process ends."""
     code, facts = _describe(error)
+    facts = {**facts, "message": shell_words(str(facts["message"])), "hint": shell_words(str(facts["hint"] or ""))}
     if os.environ.get("LAMINA_DEBUG"):
         import traceback
 
@@ -208,9 +209,9 @@ def _show(error: BaseException, facts: Mapping[str, Any], shell: Shell) -> None:
         return
     if isinstance(error, click.UsageError) and error.ctx is not None:
         shell.say(error.ctx.get_usage())
-    shell.say(f"{shell.err.red('Error:')} {clean(shell_words(str(facts['message'])))}")
+    shell.say(f"{shell.err.red('Error:')} {clean(facts['message'])}")
     if facts.get("added"):
         were = "memory was" if facts["added"] == 1 else "memories were"
         shell.say(f"{facts['added']:,} {were} added before it, and {'is' if facts['added'] == 1 else 'are'} kept.")
     if facts["hint"]:
-        shell.say(f"{shell.err.dim('Hint:')}  {clean(shell_words(str(facts['hint'])))}")
+        shell.say(f"{shell.err.dim('Hint:')}  {clean(facts['hint'])}")

@@ -62,7 +62,8 @@ class Report:
 
     def lines(self, shell: Shell) -> Iterator[str]:
         """The report for people."""
-        near = f" ({self.near_duplicates:,} of them near-duplicates of what was there)" if self.near_duplicates else ""
+        what = "a near-duplicate" if self.near_duplicates == 1 else "near-duplicates"
+        near = f" ({self.near_duplicates:,} of them {what} of what was there)" if self.near_duplicates else ""
         if self.near_duplicates is None:
             near = " (near-duplicates not counted)"
         yield f"{self.added:,} added{near}, {self.skipped:,} skipped."

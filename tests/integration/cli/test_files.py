@@ -156,7 +156,7 @@ def test_import_counts_near_duplicates(cli: Cli) -> None:
     uncounted = cli("import", "-", "--no-duplicates", stdin="One more.\n")
 
     assert (report["added"], report["near_duplicates"]) == (3, 2)
-    assert again.out == "1 added (1 of them near-duplicates of what was there), 0 skipped.\n"
+    assert again.out == "1 added (1 of them a near-duplicate of what was there), 0 skipped.\n"
     assert "made a new store" not in again.err
     assert uncounted.out == "1 added (near-duplicates not counted), 0 skipped.\n"
 

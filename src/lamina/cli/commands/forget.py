@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -105,7 +106,8 @@ def _delete(store: Store, wanted: list[str], *, purge: bool) -> list[Deletion]:
     deleted = []
     with progress("deleting", len(wanted)) as show:
         for number, memory_id in enumerate(wanted, 1):
-            deleted.append(store.memories.delete(memory_id, purge=purge))
+            done = store.memories.delete(memory_id, purge=purge)
+            deleted.append(replace(done, kept=tuple(shell_words(kept) for kept in done.kept)))
             show(number)
     return deleted
 
@@ -115,6 +117,6 @@ def _lines(deleted: list[Deletion]) -> Iterator[str]:
         removed = ", ".join(f"{count} {place}" for place, count in item.removed.items() if count) or "nothing"
         yield f"{item.id}  {'purged' if item.purged else 'deleted'}: {removed}"
         for kept in item.kept:
-            yield f"    kept: {clean(shell_words(kept))}"
+            yield f"    kept: {clean(kept)}"
     if len(deleted) > _SHOWN:
         yield f"and {len(deleted) - _SHOWN:,} more; {len(deleted):,} in all."

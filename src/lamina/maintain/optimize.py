@@ -16,8 +16,6 @@ from lamina.storage.filters import Filter
 
 __all__ = ["collect_garbage", "optimize_store"]
 
-_FREE_SHARE = 0.2
-"""Share of unused pages from which the file is rewritten."""
 _DICTIONARY_FROM = 1_000
 _LEFTOVER_AGE = 3600.0
 
@@ -36,7 +34,7 @@ def optimize_store(context: Context) -> dict[str, Any]:
                 recoded = writer.recode(dictionary)
         writer.db.pragma("optimize", 0x10002)
     context.catalog.pool.checkpoint(truncate=True)
-    rewritten = context.catalog.pool.vacuum(_FREE_SHARE)
+    rewritten = context.catalog.pool.vacuum(-1)  # also clears what deletions left in unused room
     after = bytes_on_disk(folder)["total"]
     return {"bytes_before": before, "bytes_after": after, "bodies_recoded": recoded, "file_rewritten": rewritten}
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from lamina.config import damaged_copies
-from lamina.errors import ConflictError, InvalidInputError, LockedError, NotFoundError, ReadOnlyError
+from lamina.errors import ConflictError, InvalidInputError, LaminaError, NotFoundError, ReadOnlyError
 from lamina.memories.checks import check_id
 from lamina.memories.context import Context
 from lamina.memories.drafts import (
@@ -189,21 +189,34 @@ def _purge(context: Context, id: str) -> Deletion:
         writer.retire_dictionaries(seqs)
         write_uses(context, writer)
     removed["cache"] = cached
-    pool = context.catalog.pool
-    emptied = pool.checkpoint(truncate=True)
-    if pool.holds_any(traces):
-        with contextlib.suppress(LockedError):
-            pool.vacuum(-1)
-            emptied = pool.checkpoint(truncate=True)
-        if pool.holds_any(traces):
-            kept.insert(0, "unused room in the catalog, or another memory that says the same: run `lamina optimize`")
-    if not emptied:
-        kept.insert(0, "the write-ahead log, until other processes let it be emptied: run `lamina optimize` later")
+    kept = [*_remains(context, traces), *kept]
     damaged = damaged_copies(context.catalog.path.parent)
     if damaged:
         names = ", ".join(path.name for path in damaged)
         kept.append(f"{names} in .lamina, put aside by repair: delete those yourself")
     return Deletion(id=id, purged=True, removed=removed, kept=tuple(kept))
+
+
+def _remains(context: Context, traces: Sequence[bytes]) -> list[str]:
+    """Empty the log and clear stale copies from unused room; return what could not be cleared, and what to do.
+
+    The purge is committed whatever becomes of this, so a full disk or a busy reader is told here and not raised.
+    """
+    pool = context.catalog.pool
+    cleared = emptied = False
+    with contextlib.suppress(LaminaError):
+        emptied = pool.checkpoint(truncate=True)
+        cleared = not pool.holds_any(traces)
+        if not cleared:
+            pool.vacuum(-1)
+            emptied = pool.checkpoint(truncate=True)
+            cleared = not pool.holds_any(traces)
+    kept = []
+    if not emptied:
+        kept.append("the write-ahead log, until other processes let it be emptied: run `lamina optimize` later")
+    if not cleared:
+        kept.append("unused room in the catalog, or another memory that says the same: run `lamina optimize` later")
+    return kept
 
 
 def _purgeable(context: Context, reader: Reader, id: str) -> list[Record]:

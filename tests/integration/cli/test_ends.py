@@ -122,7 +122,7 @@ def test_a_real_interrupt_ends_with_130(place: Path) -> None:
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=20)
 
-    assert running.returncode == 130
+    assert running.returncode in (130, -signal.SIGINT)  # a shell shows both as 130
     assert b"Traceback" not in err
     assert b"Interrupted" in err
 

@@ -225,5 +225,5 @@ def test_an_interrupted_import_says_what_it_kept(place: Path, cli: Cli, tmp_path
         _, said = importing.communicate(timeout=20)
 
     error = json.loads(said.splitlines()[-1])["error"]
-    assert importing.returncode == 130
+    assert importing.returncode in (130, -signal.SIGINT)  # a shell shows both as 130
     assert error["added"] == cli("list", "--json").json["total"] > 0

@@ -109,7 +109,7 @@ def test_ctrl_c_ends_the_tour_at_once(tmp_path: Path, place: Path, shown: str) -
     tour.send_signal(signal.SIGINT)
     _, said = tour.communicate(timeout=10)
 
-    assert tour.returncode == 130
+    assert tour.returncode in (130, -signal.SIGINT)  # a shell shows both as 130
     assert "bug" not in said
     assert "Traceback" not in said
     assert not list(folder.iterdir())

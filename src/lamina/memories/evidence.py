@@ -39,6 +39,9 @@ _MICROS_A_DAY = 86_400_000_000
 _FEEDBACK_PRIOR = 2
 """Outcomes that a memory is imagined to have had, half of them good, before any is known."""
 _WORD = re.compile(r"\S+")
+_PUNCTUATION = ".,;:!?\"'()[]{}<>"
+_COSINE_ALONE = {"cosine": 1.0}
+"""Weights of ``mode="vector"``."""
 
 
 @dataclass(slots=True)
@@ -127,10 +130,6 @@ def gather(context: Context, reader: Reader, question: Question, *, everything: 
         ranked = _rescored(context, reader, ranked, query_vector, question)
     weights = _COSINE_ALONE if question.mode == "vector" else WEIGHTS
     return Evidence(condition, ranked, considered, weights, statistics, searched, words, tuple(notices))
-
-
-_PUNCTUATION = ".,;:!?\"'()[]{}<>"
-_COSINE_ALONE = {"cosine": 1.0}
 
 
 def _visible(columns: Columns, reader: Reader, condition: Filter) -> npt.NDArray[np.bool_]:

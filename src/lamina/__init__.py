@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         ReadOnlyError,
         StorageError,
     )
+    from lamina.framing import Shown
     from lamina.memories import Memories
     from lamina.store import Store, open, repair  # noqa: A004 - lamina.open is the name that people type
     from lamina.types import (
@@ -45,10 +46,13 @@ if TYPE_CHECKING:
         Explanation,
         Hit,
         Hits,
+        IndexReport,
+        IndexView,
         Memory,
         MissingReport,
         Problem,
         RepairReport,
+        SyncReport,
         TermMatch,
         VerifyReport,
     )
@@ -67,6 +71,8 @@ __all__ = [
     "FormatError",
     "Hit",
     "Hits",
+    "IndexReport",
+    "IndexView",
     "InvalidInputError",
     "LaminaError",
     "LockedError",
@@ -78,8 +84,10 @@ __all__ = [
     "Problem",
     "ReadOnlyError",
     "RepairReport",
+    "Shown",
     "StorageError",
     "Store",
+    "SyncReport",
     "TermMatch",
     "VerifyReport",
     "__version__",
@@ -94,10 +102,13 @@ _TYPES = {
     "Explanation",
     "Hit",
     "Hits",
+    "IndexReport",
+    "IndexView",
     "Memory",
     "MissingReport",
     "Problem",
     "RepairReport",
+    "SyncReport",
     "TermMatch",
     "VerifyReport",
 }
@@ -110,6 +121,8 @@ def __getattr__(name: str) -> Any:
         module = "lamina.types"
     elif name == "Memories":
         module = "lamina.memories"
+    elif name == "Shown":
+        module = "lamina.framing"
     elif name in __all__:
         module = "lamina.errors"
     else:

@@ -62,14 +62,30 @@ class Settings:
     """Seconds that a writer waits for another one."""
     passage_chars: int = 1000
     """Characters of a passage; a longer body is cut at headings and paragraphs."""
+    index_lines: int = 200
+    """Lines of a ``MEMORY.md`` from which on its pointers go to the overflow index."""
+    index_bytes: int = 25_000
+    """UTF-8 bytes of a ``MEMORY.md`` from which on its pointers go to the overflow index."""
+    ignore: tuple[str, ...] = ()
+    """Patterns (``docs/*``) of markdown files in the store's folder that are no memories."""
+    enabled: bool = True
+    """False turns memory off: nothing is shown to an agent and nothing is written. Never read from a store's own
+    settings."""
     embedder: str | None = None
     """An embedder's name; never read from a store's own settings."""
     ignored: tuple[str, ...] = field(default=())
     """Keys of ``lamina.toml`` that were not applied, with the reason."""
 
 
-_STORE_KEYS = ("profile", "busy_timeout", "passage_chars")
-_USER_KEYS = (*_STORE_KEYS, "durability", "embedder")
+_STORE_KEYS = ("profile", "busy_timeout", "passage_chars", "index_lines", "index_bytes", "ignore")
+_USER_KEYS = (*_STORE_KEYS, "durability", "embedder", "enabled")
+_NUMBERS: dict[str, tuple[float, float]] = {
+    "busy_timeout": (0.0, 3600.0),
+    "passage_chars": (200, 20_000),
+    "index_lines": (10, 10_000),
+    "index_bytes": (1_000, 1_000_000),
+}
+_SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 _NEAREST = "the nearest folder with a .lamina folder or a lamina.toml"
 
 
@@ -149,7 +165,7 @@ def load_settings(location: Path, **overrides: Any) -> Settings:
         settings = _apply(settings, _read(user_file), _USER_KEYS, user_file)
     environment = {
         key: value
-        for key in ("profile", "durability", "embedder")
+        for key in ("profile", "durability", "embedder", "enabled")
         if (value := os.environ.get(f"LAMINA_{key.upper()}"))
     }
     settings = _apply(settings, environment, _USER_KEYS, "the environment")
@@ -270,13 +286,25 @@ def _checked(key: str, value: Any, origin: object) -> Any:
         raise InvalidInputError(
             f"{key} = {value!r} in {origin} is not one of {', '.join(choices)}.", hint="Choose one of them."
         )
-    if key in ("busy_timeout", "passage_chars"):
-        low, high = (0.0, 3600.0) if key == "busy_timeout" else (200, 20_000)
+    if key in _NUMBERS:
+        low, high = _NUMBERS[key]
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
             raise InvalidInputError(
                 f"{key} = {value!r} in {origin} is not a number from {low:g} to {high:g}.", hint="Choose one in range."
             )
         return float(value) if key == "busy_timeout" else int(value)
+    if key == "ignore":
+        if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) and item for item in value):
+            raise InvalidInputError(
+                f"ignore = {value!r} in {origin} is not a list of patterns.", hint="Write ['docs/*', 'README.md']."
+            )
+        return tuple(value)
+    if key == "enabled":
+        if isinstance(value, str) and value.lower() in _SWITCH:
+            return _SWITCH[value.lower()]
+        if not isinstance(value, bool):
+            raise InvalidInputError(f"enabled = {value!r} in {origin} is neither true nor false.", hint="Write one.")
+        return value
     if key == "embedder" and not isinstance(value, str):
         raise InvalidInputError(f"embedder = {value!r} in {origin} is not a name.", hint="Name one, such as 'static'.")
     return value

@@ -26,7 +26,7 @@ from lamina.memories import Memories
 from lamina.memories.checks import check_scopes
 from lamina.memories.context import Context
 from lamina.storage.catalog import SqliteCatalog, check_repaired
-from lamina.types import RepairReport, VerifyReport
+from lamina.types import RepairReport, SyncReport, VerifyReport
 
 if TYPE_CHECKING:
     from lamina.embed import Embedder
@@ -144,6 +144,8 @@ class Store:
             self._release()
             raise
         self._cache = cache
+        self.synced, self._folder_notices = self._follow_files()
+        """What opening took over from files that people changed; None where the catalog may be behind the files."""
         self.memories = Memories(self._context)
         """What an agent knows."""
 
@@ -163,7 +165,7 @@ class Store:
     def notices(self) -> tuple[str, ...]:
         """What is off, and what to do about it; empty when all is well."""
         self._catalog.pool.check()
-        return (*self._context.notices(), *self.settings.ignored)
+        return (*self._context.notices(), *self._folder_notices, *self.settings.ignored)
 
     def stats(self) -> dict[str, Any]:
         """Return counts and sizes: memories by scope and type, passages, vectors, history, bytes on disk.
@@ -255,7 +257,7 @@ class Store:
         from lamina.maintain.backup import backup_store
 
         self._check_whole()
-        return backup_store(self._catalog, self.location, absolute_path(dest, "The backup's path"), progress)
+        return backup_store(self._context, self.location, absolute_path(dest, "The backup's path"), progress)
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -285,6 +287,17 @@ class Store:
 
     def __repr__(self) -> str:
         return f"<lamina.Store {str(self.location)!r}>"
+
+    def _follow_files(self) -> tuple[SyncReport | None, tuple[str, ...]]:
+        """Take over what people changed in the folder since the last look, where that is possible at once."""
+        from lamina.memories.syncing import sync_at_open
+
+        try:
+            return sync_at_open(self._context)
+        except BaseException:
+            self._catalog.close()
+            self._release()
+            raise
 
     def _check_whole(self) -> None:
         """Raise unless this handle may be used for upkeep, which touches every scope.

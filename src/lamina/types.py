@@ -9,18 +9,22 @@ from typing import Any, Literal
 
 __all__ = [
     "CURATED_TYPES",
+    "FILE_SCOPES",
     "MEMORY_TYPES",
     "Change",
     "Deletion",
     "Explanation",
     "Hit",
     "Hits",
+    "IndexReport",
+    "IndexView",
     "Memory",
     "MissingReport",
     "Mode",
     "Outcome",
     "Problem",
     "RepairReport",
+    "SyncReport",
     "TermMatch",
     "VerifyReport",
 ]
@@ -30,6 +34,9 @@ CURATED_TYPES = ("user", "feedback", "project", "reference")
 
 MEMORY_TYPES = (*CURATED_TYPES, "record")
 """All types; ``record`` is an event, a turn, a raw fact."""
+
+FILE_SCOPES = ("private", "team")
+"""Scopes whose curated memories are markdown files of the store's folder; the others are rows alone."""
 
 Mode = Literal["hybrid", "text", "vector"]
 Outcome = Literal["helped", "hurt", "used"]
@@ -73,6 +80,8 @@ class Memory:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     similar: tuple[str, ...] = ()
     """Ids of near-duplicates that were there when it was written; filled by ``add`` alone."""
+    notices: tuple[str, ...] = ()
+    """What its writer should know, such as a date that will not be understood later; filled by what writes a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +128,8 @@ class Hit:
     """The stretch of the text that matched best."""
     explanation: Explanation | None = None
     """With ``explain=True``."""
+    age: str = ""
+    """How old the memory is, such as ``47 days old``, as of the recall; empty for a day or less."""
 
 
 class Hits(list[Hit]):
@@ -144,9 +155,17 @@ class Hits(list[Hit]):
         self.left_out = left_out
         self.tokens = tokens
 
-    def text(self) -> str:
-        """Return the hits as one text for a model's context, each cited by its id."""
-        return "\n".join(f"[{hit.memory.id}] {hit.memory.text}" for hit in self)
+    def text(self, *, lines: int = 200, bytes: int = 4_096, total: int = 20_480) -> str:
+        """Return the hits as one text for a model's context: data with its id, file, source and age, not instructions.
+
+        Args:
+            lines: Most lines of one memory.
+            bytes: Most UTF-8 bytes of one memory; one that is cut says where the whole is.
+            total: Most UTF-8 bytes of the whole; what has no room is named.
+        """
+        from lamina.framing import frame
+
+        return frame(self, lines=lines, bytes=bytes, total=total)[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +219,73 @@ class Problem:
     where: str
     message: str
     hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexView:
+    """An index as an agent loads it."""
+
+    scope: str
+    path: str
+    """Of the file, relative to the store."""
+    text: str
+    """Within the limits; with a warning as its last line where something had to be left out."""
+    lines: int = 0
+    """Of the whole."""
+    bytes: int = 0
+    """UTF-8 bytes of the whole."""
+    pointers: int = 0
+    left_out: tuple[str, ...] = ()
+    """Files whose pointers are not in ``text``."""
+    notices: tuple[str, ...] = ()
+    generated: bool = False
+    """True where there is no file, and the text was made of the memories."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexReport:
+    """What an audit of the indexes found, and what was or would be mended."""
+
+    problems: tuple[Problem, ...] = ()
+    """In the order of the files; ``where`` is a file, with ``:line`` where there is one."""
+    fixed: tuple[str, ...] = ()
+    """What was done, or with a dry run would be done: one sentence each."""
+    checked: Mapping[str, int] = field(default_factory=dict)
+    """How many ``indexes``, ``pointers`` and ``files`` were looked at."""
+
+    @property
+    def ok(self) -> bool:
+        """True where nothing is wrong."""
+        return not self.problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncReport:
+    """What ``sync`` found in the folder, and took over. Files are named relative to the store."""
+
+    new: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+    """``(from, to)`` within a scope."""
+    moved: tuple[tuple[str, str], ...] = ()
+    """``(from, to)`` from one scope to another."""
+    deleted: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with files, told again at every sync until it is mended."""
+    files: int = 0
+    """Memory files in the folder."""
+    opened: int = 0
+    """Files that were opened; none where nothing changed."""
+
+    @property
+    def total(self) -> int:
+        """How many changes were taken over."""
+        return sum(map(len, (self.new, self.changed, self.renamed, self.moved, self.deleted)))
+
+    @property
+    def ok(self) -> bool:
+        """True where no file has a problem."""
+        return not self.problems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

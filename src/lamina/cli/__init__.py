@@ -1,4 +1,4 @@
-"""The command line. ``lamina --version`` answers from here without importing anything else."""
+"""The command line. ``lamina --version`` answers from here, ``lamina index`` from :mod:`lamina.cli.quick` if it can."""
 
 from __future__ import annotations
 
@@ -29,6 +29,12 @@ def _run(args: list[str]) -> int:
 
         sys.stdout.write(f"lamina {__version__}\n")
         return 0
+    if "index" in args[:3]:
+        from lamina.cli.quick import print_index
+
+        code = print_index(args)
+        if code is not None:
+            return code
     from lamina.cli.app import run
 
     return run(args)

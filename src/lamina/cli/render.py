@@ -119,7 +119,7 @@ def hit_lines(
         yield paint.dim(f"    (+{left:,} more characters: lamina get {memory.id})")
     for line in wrap(clean(f"why: {hit.why}"), width - 4):
         yield paint.dim(f"    {line}")
-    yield from _fact_lines(memory, paint, width, 4)
+    yield from _fact_lines(memory, paint, width, 4, age=hit.age)
 
 
 def _excerpt(hit: Hit, width: int, rows: int, matches: Callable[[str], bool]) -> tuple[list[str], int]:
@@ -165,8 +165,13 @@ def _highlight(line: str, paint: Paint, matches: Callable[[str], bool]) -> str:
     return _WORD.sub(lambda found: paint.mark(found.group()) if matches(found.group()) else found.group(), line)
 
 
-def _fact_lines(memory: Memory, paint: Paint, width: int, indent: int) -> Iterator[str]:
+def _fact_lines(memory: Memory, paint: Paint, width: int, indent: int, *, age: str = "") -> Iterator[str]:
+    if memory.path:
+        file = one_line(memory.path, width - indent - len(age) - 3)
+        yield " " * indent + paint.cyan(file) + (paint.dim(f" · {age}") if age else "")
     facts = [when(memory.created_at), memory.type, clean(memory.scope)]
+    if memory.path and (memory.updated_at - memory.created_at).days > 0:
+        facts.insert(1, f"changed {ago(memory.updated_at)}")
     if memory.tags:
         facts.append(" ".join(f"#{clean(tag)}" for tag in memory.tags))
     if memory.source:
@@ -188,7 +193,7 @@ def _fact_lines(memory: Memory, paint: Paint, width: int, indent: int) -> Iterat
 
 
 def short_line(memory: Memory, paint: Paint, width: int) -> str:
-    """A memory on one line: id, age, type, and its title or the beginning of its text."""
+    """A memory on one line: id, age, type, its title or the beginning of its text, and its file where there is room."""
     age = ago(memory.created_at)
     marks = "".join(
         mark
@@ -199,8 +204,12 @@ def short_line(memory: Memory, paint: Paint, width: int) -> str:
         if there
     )
     head = f"{memory.id}  {age:>14}  {memory.type:<9}  "
-    text = one_line(memory.title or memory.text[: 8 * width], max(20, width - len(head) - len(marks)))
-    return f"{paint.cyan(memory.id)}  {paint.dim(f'{age:>14}')}  {memory.type:<9}  {paint.yellow(marks)}{text}"
+    room = max(20, width - len(head) - len(marks))
+    text = one_line(memory.title or memory.text[: 8 * width], room)
+    file = ""
+    if memory.path and columns(text) + 2 + columns(memory.path) <= room:
+        file = " " * (room - columns(text) - columns(memory.path)) + paint.dim(clean(memory.path))
+    return f"{paint.cyan(memory.id)}  {paint.dim(f'{age:>14}')}  {memory.type:<9}  {paint.yellow(marks)}{text}{file}"
 
 
 def memory_lines(memory: Memory, paint: Paint) -> Iterator[str]:

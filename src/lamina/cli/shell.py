@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from lamina.cli.paint import Paint, clean
-from lamina.errors import StorageError
+from lamina.errors import LaminaError, StorageError
 
 if TYPE_CHECKING:
     from lamina.store import Store
@@ -128,7 +128,8 @@ class Shell:
         """Opens the store of the global options.
 
         Args:
-            write: Open for writing; commands that only read change nothing on disk.
+            write: Open for writing. Commands that only read change no file, and nothing in the catalog but what
+                follows from files that people changed.
             create: Make the store where it is not there, and say so.
             **options: More for :func:`lamina.open`.
         """
@@ -139,10 +140,27 @@ class Shell:
         new = create and not (location / ENGINE_FOLDER).is_dir()
         scopes = list(self.scopes) or None
         store = lamina.open(location, create=create, read_only=not write, scopes=scopes, **options)
+        if not write and store.synced is None:  # files were changed by hand, and reading cannot take that over
+            store.close()
+            self._follow(location)
+            store = lamina.open(location, create=False, read_only=True, scopes=scopes, **options)
         with store:
             if new:
                 self.say(self.err.dim(f"made a new store in {clean(str(location))}"))
             yield store
+
+    def _follow(self, location: Path) -> None:
+        """Lets the catalog follow the files, where the store may be written; what is wrong with them is said."""
+        import lamina
+
+        try:
+            with lamina.open(location, create=False, scopes=list(self.scopes) or None) as store:
+                problems = store.synced.problems if store.synced else ()
+        except LaminaError:
+            return  # a folder that may only be read: the store says that it is behind
+        for problem in problems[:1]:
+            more = f" and {len(problems) - 1:,} more" if len(problems) > 1 else ""
+            self.note(clean(f"{problem.message.rstrip('.')}{more}. `lamina sync` names them."))
 
     def whole_store(self, what: str) -> None:
         """Says that ``--scope`` has no meaning for a command."""

@@ -6,30 +6,36 @@ someone observes. Every failure is one of :mod:`lamina.errors`.
 
 from __future__ import annotations
 
+from lamina.fs._exchange import replace_file
 from lamina.fs._files import (
     inside,
     make_dir,
     move_file,
-    read_file,
     remove_file,
+    stray_files,
     sweep_temporary,
     sync_dir,
     write_file,
+    write_files,
 )
+from lamina.fs._journal import Journal
 from lamina.fs._kind import filesystem_of, is_network_filesystem
 from lamina.fs._leases import Lease, LeaseInfo, live_leases
 from lamina.fs._locks import FileLock
+from lamina.fs._reading import Stamp, read_file, read_with_stamp, stamp_of
 from lamina.fs._seam import Kind, Observer, Operation, ShortWrite, catalog_vfs, count_operations, observe
 from lamina.fs._translate import check_poison, clear_poison, poison, translate
 
 __all__ = [
     "FileLock",
+    "Journal",
     "Kind",
     "Lease",
     "LeaseInfo",
     "Observer",
     "Operation",
     "ShortWrite",
+    "Stamp",
     "catalog_vfs",
     "check_poison",
     "clear_poison",
@@ -43,9 +49,14 @@ __all__ = [
     "observe",
     "poison",
     "read_file",
+    "read_with_stamp",
     "remove_file",
+    "replace_file",
+    "stamp_of",
+    "stray_files",
     "sweep_temporary",
     "sync_dir",
     "translate",
     "write_file",
+    "write_files",
 ]

@@ -14,9 +14,10 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
-from lamina.errors import AlreadyExistsError, InvalidInputError, LaminaError, StorageError
+from lamina.errors import AlreadyExistsError, InvalidInputError, LaminaError, PoisonedError, StorageError
 from lamina.fs._seam import report, report_write
 from lamina.fs._translate import check_poison, poison, translate
 
@@ -24,17 +25,22 @@ __all__ = [
     "inside",
     "make_dir",
     "move_file",
-    "read_file",
     "remove_file",
+    "stray_files",
     "sweep_temporary",
     "sync_dir",
+    "sync_names",
     "temporary_name",
+    "write_all",
     "write_file",
+    "write_files",
+    "write_temporary",
 ]
 
 AnyPath = str | os.PathLike[str]
 
 _TEMPORARY = re.compile(r"\.lamina-\d+-[0-9a-f]{16}\.tmp")
+_STRAY = re.compile(r"\.lamina-\d+-[0-9a-f]{16}\.(tmp|swap)")
 _UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 _FULL_FSYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
@@ -58,12 +64,70 @@ def write_file(path: AnyPath, data: bytes | Iterable[bytes], *, replace: bool = 
         StorageError: Any other failure of the file system.
     """
     target = os.path.abspath(os.fspath(path))
+    _put(target, (data,) if isinstance(data, bytes) else data, mode, replace=replace)
+    sync_names(os.path.dirname(target), blame=target)
+
+
+def write_files(folder: AnyPath, items: Sequence[tuple[str, bytes]], *, mode: int = 0o600) -> None:
+    """Publish several new files of one folder, none replacing anything, with one fsync each and one of the folder.
+
+    Args:
+        folder: It must exist.
+        items: Names and contents, published in this order.
+        mode: Permission bits of each file.
+
+    Raises:
+        InvalidInputError: A name is empty or leads to another folder; nothing was written.
+        AlreadyExistsError: A name is taken. As with every error below, the files before it stay, durably, and
+            ``details["written"]`` says how many they are.
+        PoisonedError: An fsync failed. Where it was the folder's, what was written may not survive.
+        LaminaError: As :func:`write_file` has it.
+    """
+    where = os.path.abspath(os.fspath(folder))
+    for name, _ in items:
+        if not name or name in (".", "..") or "/" in name or "\0" in name:
+            raise InvalidInputError(
+                f"{name!r} is no name of a file in {where}.", hint="Give a name without a folder.", path=name
+            )
+    written: list[str] = []
+    failure: LaminaError | None = None
+    try:
+        for name, data in items:
+            target = os.path.join(where, name)
+            _put(target, (data,), mode, replace=False)
+            written.append(target)
+    except LaminaError as error:
+        failure = error
+    try:
+        _sync_written(where, written)
+    except LaminaError as error:
+        error.details["written"] = len(written)
+        raise
+    if failure is not None:
+        failure.details["written"] = len(written)
+        raise failure
+
+
+def _sync_written(folder: str, written: list[str]) -> None:
+    """Make the names of new files durable; a failure is remembered against each of them."""
+    if not written:
+        return
+    try:
+        sync_names(folder, blame=written[0])
+    except PoisonedError as error:
+        for path in written[1:]:
+            poison(path, error.__cause__ if isinstance(error.__cause__, OSError) else error)
+        raise
+
+
+def _put(target: str, parts: Iterable[bytes], mode: int, *, replace: bool) -> None:
+    """Publish a file whose bytes are durable; its name is not yet."""
     check_poison(target)
     if not replace and os.path.lexists(target):
         raise _exists(target)
     temporary = temporary_name(os.path.dirname(target))
     try:
-        _write_temporary(temporary, target, (data,) if isinstance(data, bytes) else data, mode, replace=replace)
+        write_temporary(temporary, target, parts, mode, replace=replace)
         if replace:
             report("rename", temporary, target=target)
             os.rename(temporary, target)
@@ -78,11 +142,10 @@ def write_file(path: AnyPath, data: bytes | Iterable[bytes], *, replace: bool = 
         if isinstance(error, OSError) and not isinstance(error, LaminaError):
             raise translate(error, target, "write") from error
         raise
-    _sync_names(os.path.dirname(target), blame=target)
 
 
-def _write_temporary(temporary: str, target: str, parts: Iterable[bytes], mode: int, *, replace: bool) -> None:
-    """Fill, check and fsync the temporary file."""
+def write_temporary(temporary: str, target: str, parts: Iterable[bytes], mode: int, *, replace: bool) -> None:
+    """Fill, check and fsync a temporary file; with ``replace`` it takes the rights of what is at ``target``."""
     report("create", temporary)
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
@@ -91,7 +154,7 @@ def _write_temporary(temporary: str, target: str, parts: Iterable[bytes], mode: 
                 os.fchmod(fd, stat.S_IMODE(os.stat(target, follow_symlinks=False).st_mode) & 0o777)
         size = 0
         for part in parts:
-            size = _write_all(fd, temporary, part, size)
+            size = write_all(fd, temporary, part, size)
         if (found := os.fstat(fd).st_size) != size:
             raise StorageError(
                 f"Wrote {size} bytes for {target}, but the file system counts {found}.",
@@ -107,7 +170,7 @@ def _write_temporary(temporary: str, target: str, parts: Iterable[bytes], mode: 
         os.close(fd)
 
 
-def _write_all(fd: int, path: str, part: bytes, offset: int) -> int:
+def write_all(fd: int, path: str, part: bytes, offset: int) -> int:
     """Write ``part`` whole at ``offset``, however short each call falls; return the offset after it."""
     view = memoryview(part).cast("B")
     while view:
@@ -166,7 +229,7 @@ def make_dir(path: AnyPath, *, mode: int = 0o700) -> None:
                 raise _exists(folder) from error
         except OSError as error:
             raise translate(error, folder, "make the folder") from error
-        _sync_names(os.path.dirname(folder), blame=folder)
+        sync_names(os.path.dirname(folder), blame=folder)
 
 
 def move_file(source: AnyPath, target: AnyPath) -> None:
@@ -188,12 +251,12 @@ def move_file(source: AnyPath, target: AnyPath) -> None:
             raise translate(error, old, "move") from error
         _rename_new(old, new)
     else:
-        _sync_names(os.path.dirname(new), blame=new)  # the new name first: the file is never without one
+        sync_names(os.path.dirname(new), blame=new)  # the new name first: the file is never without one
         remove_file(old)
         return
-    _sync_names(os.path.dirname(new), blame=new)
+    sync_names(os.path.dirname(new), blame=new)
     if os.path.dirname(old) != os.path.dirname(new):
-        _sync_names(os.path.dirname(old), blame=old)
+        sync_names(os.path.dirname(old), blame=old)
 
 
 def _rename_new(old: str, new: str) -> None:
@@ -224,50 +287,7 @@ def remove_file(path: AnyPath, *, missing_ok: bool = False) -> None:
         return
     except OSError as error:
         raise translate(error, target, "remove") from error
-    _sync_names(os.path.dirname(target), blame=target)
-
-
-def read_file(path: AnyPath, *, max_bytes: int) -> bytes:
-    """Read a whole regular file of bounded size.
-
-    Args:
-        path: The file; a symbolic link is followed, a pipe or device is refused.
-        max_bytes: The most that is accepted; a larger file is refused before anything is allocated.
-
-    Raises:
-        InvalidInputError: It is larger than ``max_bytes``, or no regular file.
-        NotFoundError: It is not there.
-        LaminaError: As :func:`translate` has it.
-    """
-    name = os.fspath(path)
-    try:
-        fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            status = os.fstat(fd)
-            regular = stat.S_ISREG(status.st_mode)
-            data = _read_up_to(fd, max_bytes + 1) if regular and status.st_size <= max_bytes else b""
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise translate(error, name, "read") from error
-    if not regular:
-        raise InvalidInputError(f"{name} is not a regular file.", hint="Name a file that can be read.", path=name)
-    if (size := max(len(data), status.st_size)) > max_bytes:
-        raise InvalidInputError(
-            f"{name} holds {size:,} bytes, more than the {max_bytes:,} that are read.",
-            hint="Split it, or name a smaller file.",
-            path=name,
-            limit=max_bytes,
-        )
-    return data
-
-
-def _read_up_to(fd: int, limit: int) -> bytes:
-    parts: list[bytes] = []
-    while limit > 0 and (part := os.read(fd, min(limit, 1 << 20))):
-        parts.append(part)
-        limit -= len(part)
-    return b"".join(parts)
+    sync_names(os.path.dirname(target), blame=target)
 
 
 def sweep_temporary(folder: AnyPath, older_than_s: float) -> int:
@@ -281,17 +301,41 @@ def sweep_temporary(folder: AnyPath, older_than_s: float) -> int:
         How many were removed.
     """
     removed = 0
+    for path in _old_files(folder, _TEMPORARY, older_than_s):
+        with contextlib.suppress(OSError):
+            report("unlink", path)
+            os.unlink(path)
+            removed += 1
+    return removed
+
+
+def stray_files(folder: AnyPath, *, older_than_s: float = 0.0) -> list[str]:
+    """List the temporary files in ``folder`` that a killed writer may have left; never fails.
+
+    One that ends in ``.swap`` was on its way to replace a file and may hold what a person wrote in that moment (see
+    :func:`replace_file`), so :func:`sweep_temporary` leaves it: whoever recovers looks at it and removes it.
+
+    Args:
+        folder: Looked at without its subfolders.
+        older_than_s: Only files last changed longer ago than this, so that a writer at work keeps its own.
+
+    Returns:
+        Absolute paths, sorted.
+    """
+    return sorted(_old_files(folder, _STRAY, older_than_s))
+
+
+def _old_files(folder: AnyPath, names: re.Pattern[str], older_than_s: float) -> list[str]:
+    found: list[str] = []
     horizon = time.time() - older_than_s
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             with contextlib.suppress(OSError):
-                if not _TEMPORARY.fullmatch(entry.name) or not entry.is_file(follow_symlinks=False):
+                if not names.fullmatch(entry.name) or not entry.is_file(follow_symlinks=False):
                     continue
-                if entry.stat(follow_symlinks=False).st_mtime <= horizon:
-                    report("unlink", os.path.abspath(entry.path))
-                    os.unlink(entry.path)
-                    removed += 1
-    return removed
+                if older_than_s <= 0 or entry.stat(follow_symlinks=False).st_mtime <= horizon:
+                    found.append(os.path.abspath(entry.path))
+    return found
 
 
 def sync_dir(path: AnyPath) -> None:
@@ -302,7 +346,7 @@ def sync_dir(path: AnyPath) -> None:
         LaminaError: As :func:`translate` has it.
     """
     folder = os.path.abspath(os.fspath(path))
-    _sync_names(folder, blame=folder)
+    sync_names(folder, blame=folder)
 
 
 def inside(root: AnyPath, relative: str) -> str:
@@ -322,9 +366,9 @@ def inside(root: AnyPath, relative: str) -> str:
     )
 
 
-def temporary_name(folder: str) -> str:
-    """Return a fresh temporary path in ``folder`` that :func:`sweep_temporary` recognises."""
-    return os.path.join(folder, f".lamina-{os.getpid()}-{secrets.token_hex(8)}.tmp")
+def temporary_name(folder: str, *, suffix: Literal["tmp", "swap"] = "tmp") -> str:
+    """Return a fresh temporary path in ``folder``; :func:`sweep_temporary` takes ``tmp`` and leaves ``swap``."""
+    return os.path.join(folder, f".lamina-{os.getpid()}-{secrets.token_hex(8)}.{suffix}")
 
 
 def _sync(fd: int) -> None:
@@ -340,7 +384,7 @@ def _sync(fd: int) -> None:
     os.fsync(fd)
 
 
-def _sync_names(folder: str, *, blame: str) -> None:
+def sync_names(folder: str, *, blame: str) -> None:
     """Fsync a folder; where that fails, what was done to ``blame`` may not survive."""
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import ctypes.util
 import os
 import re
 import sys
@@ -61,6 +59,8 @@ def _from_mounts(place: str, table: str = "/proc/self/mountinfo") -> str:
 
 def _from_statfs(place: str) -> str:
     """Return ``f_fstypename`` of macOS ``struct statfs`` with 64-bit inodes: 16 bytes at offset 72."""
+    import ctypes.util  # 10 ms, and macOS alone asks this way
+
     libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
     statfs = getattr(libc, "statfs$INODE64", None) or libc.statfs
     buffer = ctypes.create_string_buffer(4096)

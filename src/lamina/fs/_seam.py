@@ -25,7 +25,7 @@ __all__ = [
     "report_write",
 ]
 
-Kind = Literal["open", "create", "write", "truncate", "fsync", "rename", "link", "unlink", "mkdir"]
+Kind = Literal["open", "create", "write", "truncate", "fsync", "rename", "exchange", "link", "unlink", "mkdir"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Operation:
     data: bytes | memoryview = b""
     """What a ``write`` writes; valid during the call only."""
     target: str = ""
-    """The new name of a ``rename`` or ``link``."""
+    """The new name of a ``rename`` or ``link``; the other name of an ``exchange``."""
 
 
 class ShortWrite(OSError):  # noqa: N818  (an outcome of a write, caught at the seam)

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lamina import fs
 from lamina.config import CATALOG_NAME, ENGINE_FOLDER, IN_USE_NAME, SETTINGS_NAME
 from lamina.errors import AlreadyExistsError, InvalidInputError, LaminaError, LockedError
-from lamina.storage.catalog import SqliteCatalog
+from lamina.folder.scan import scan
+from lamina.memories.context import Context
+from lamina.memories.folder import MAX_FILE_BYTES
 
 __all__ = ["backup_store"]
 
 _PAGES_AT_ONCE = 2048
 _MAX_SETTINGS = 1_000_000
 _IGNORE = ".gitignore"
+UNFINISHED = "backup.unfinished"
+"""Says that what lies beside it is a copy that did not come to its end."""
 _PART = f"{CATALOG_NAME}.part"
 
 
-def backup_store(catalog: SqliteCatalog, folder: Path, dest: Path, progress: Callable[[int, int], None] | None) -> Path:
-    """Copy the store to a new folder, through SQLite's own online backup; the copy is of one moment.
+def backup_store(context: Context, folder: Path, dest: Path, progress: Callable[[int, int], None] | None) -> Path:
+    """Copy the store to a new folder: its files, and the catalog through SQLite's own online backup.
+
+    The copy is of one moment: nobody changes files through Lamina meanwhile, and rows are those of the catalog's copy.
 
     The catalog gets its name last, when the copy is complete. A copy that fails is taken away again; one that was
     killed is recognised by what is there and lacks, and begun anew by the next.
 
     Args:
-        catalog: Of the store.
+        context: Of the store.
         folder: The store's.
         dest: Where to; absolute.
         progress: Called with the pages done and the pages there are.
@@ -67,7 +73,11 @@ def backup_store(catalog: SqliteCatalog, folder: Path, dest: Path, progress: Cal
             _write(engine / _IGNORE, b"*\n")
             if settings is not None:
                 _write(dest / SETTINGS_NAME, settings)
-            catalog.copy_to(engine / CATALOG_NAME, _PAGES_AT_ONCE, progress)
+            _write(engine / UNFINISHED, b"")
+            with _still(context):
+                _copy_files(context, folder, dest)
+                context.catalog.copy_to(engine / CATALOG_NAME, _PAGES_AT_ONCE, progress)
+            fs.remove_file(engine / UNFINISHED, missing_ok=True)
         except BaseException:
             if not (engine / CATALOG_NAME).exists():
                 _take_away(dest, there=there)
@@ -75,6 +85,30 @@ def backup_store(catalog: SqliteCatalog, folder: Path, dest: Path, progress: Cal
     finally:
         lock.release()
     return dest
+
+
+@contextlib.contextmanager
+def _still(context: Context) -> Iterator[None]:
+    """Keep others from changing files through Lamina; a store that may only be read is copied as it is."""
+    if context.catalog.read_only:
+        yield
+        return
+    with context.folder.changing(context, context.settings.busy_timeout):
+        yield
+
+
+def _copy_files(context: Context, folder: Path, dest: Path) -> None:
+    """Copy memory files and indexes with their rights; the copy's catalog knows them again by their content."""
+    found = scan(folder, ignore=context.settings.ignore)
+    for path in sorted((*found.files, *found.indexes)):
+        source, target = folder / path, dest / path
+        try:
+            data = fs.read_file(source, max_bytes=MAX_FILE_BYTES, follow=False)
+            mode = source.stat().st_mode & 0o777
+        except (LaminaError, OSError):
+            continue  # gone meanwhile, or no plain file: sync tells it
+        fs.make_dir(target.parent, mode=0o700)
+        fs.write_file(target, data, replace=target.exists(), mode=mode)
 
 
 def _settings(folder: Path) -> bytes | None:
@@ -101,14 +135,18 @@ def _is_ours(dest: Path, settings: bytes | None) -> bool:
     if ENGINE_FOLDER not in names or engine.is_symlink() or not engine.is_dir():
         return False
     inside = {item.name for item in engine.iterdir()}
-    if not all(name.startswith(_PART) or name in (_IGNORE, IN_USE_NAME) or _temporary(name) for name in inside):
+    if not all(
+        name.startswith(_PART) or name in (_IGNORE, IN_USE_NAME, UNFINISHED) or _temporary(name) for name in inside
+    ):
         return False
+    if UNFINISHED in inside:
+        return True
     rest = {name for name in names if not _temporary(name)} - {ENGINE_FOLDER}
     return not rest or (rest == {SETTINGS_NAME} and settings == _settings(dest))
 
 
 def _temporary(name: str) -> bool:
-    return name.startswith(".lamina-") and name.endswith(".tmp")
+    return name.startswith(".lamina-") and name.endswith((".tmp", ".swap"))
 
 
 def _taken(dest: Path) -> AlreadyExistsError:
@@ -125,6 +163,12 @@ def _take_away(dest: Path, *, there: bool) -> None:
     """Remove a copy that failed, as far as that is possible; what the destination was before stays."""
     engine = dest / ENGINE_FOLDER
     with contextlib.suppress(OSError, LaminaError):
+        if (engine / UNFINISHED).exists():
+            copied = scan(dest)
+            for path in (*copied.files, *copied.indexes):
+                fs.remove_file(dest / path, missing_ok=True)
+            for place in sorted({(dest / path).parent for path in copied.files} - {dest}, reverse=True):
+                place.rmdir()
         for file in [*engine.iterdir(), dest / SETTINGS_NAME]:
             fs.remove_file(file, missing_ok=True)
     _remove_empty(dest, there=there)

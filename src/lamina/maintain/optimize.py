@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lamina import fs
+from lamina.folder.scan import scan
 from lamina.maintain.stats import bytes_on_disk
 from lamina.memories.context import Context
 from lamina.storage.filters import Filter
@@ -18,6 +19,7 @@ __all__ = ["collect_garbage", "optimize_store"]
 
 _DICTIONARY_FROM = 1_000
 _LEFTOVER_AGE = 3600.0
+_LEFTOVER = ".lamina-*.tmp"
 
 
 def optimize_store(context: Context) -> dict[str, Any]:
@@ -40,10 +42,13 @@ def optimize_store(context: Context) -> dict[str, Any]:
 
 
 def collect_garbage(engine: Path, *, dry_run: bool) -> dict[str, Any]:
-    """Remove temporary files that an interrupted write left more than an hour ago."""
+    """Remove temporary files that an interrupted write left more than an hour ago, beside memory files too."""
     oldest = time.time() - _LEFTOVER_AGE
     sizes: dict[Path, int] = {}
-    for path in engine.rglob(".lamina-*.tmp"):
+    beside = {engine.parent, *(engine.parent / file.path for file in scan(engine.parent).files.values())}
+    folders = {path if path.is_dir() else path.parent for path in beside}
+    found = [path for folder in sorted(folders) for path in folder.glob(_LEFTOVER)]
+    for path in (*engine.rglob(_LEFTOVER), *found):
         with contextlib.suppress(OSError):  # it went meanwhile, or may not be looked at
             known = path.lstat()
             if stat.S_ISREG(known.st_mode) and known.st_mtime < oldest:

@@ -23,6 +23,7 @@ from lamina.maintain.verify import covers, lost_vectors, token_count, wrong_vect
 from lamina.memories.context import Context
 from lamina.memories.drafts import bands_of, indexed
 from lamina.search.passages import cut
+from lamina.storage import mirror
 from lamina.storage.catalog import SqliteCatalog
 from lamina.storage.connection import translate_sqlite
 from lamina.storage.migrations import FORMAT_VERSION, schema, wanted_schema
@@ -78,6 +79,8 @@ def rebuild(context: Context) -> RepairReport:
             for record in records()
             if not record.valid_to
         )
+        if context.catalog.format >= mirror.SINCE:
+            mirror.drop_unmatched(writer.db)  # their files are looked at anew when the store is opened
         writer.announce_all()
     return RepairReport(
         rebuilt=("passages", "tags", "text indexes", "near-duplicate bands"),

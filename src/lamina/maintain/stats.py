@@ -37,6 +37,9 @@ def store_stats(folder: Path, context: Context) -> dict[str, Any]:
             )  # a damaged row; verify names it
             types[known] = types.get(known, 0) + count
         counts = _counts(reader, filter.scopes)
+        files = reader.db.execute(
+            f"SELECT count(*) FROM memory m WHERE m.path IS NOT NULL AND {condition.text}", condition.bindings
+        ).fetchall()[0][0]
         dictionary = reader.newest_dictionary()
     return {
         "location": str(folder),
@@ -44,6 +47,7 @@ def store_stats(folder: Path, context: Context) -> dict[str, Any]:
         "profile": context.settings.profile,
         "durability": context.settings.durability,
         "memories": sum(scopes.values()),
+        "files": files,
         "by_scope": dict(sorted(scopes.items())),
         "by_type": dict(sorted(types.items())),
         "history": counts.history,

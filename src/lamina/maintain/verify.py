@@ -10,11 +10,12 @@ import apsw
 
 from lamina.config import Profile
 from lamina.errors import CorruptionError, InvalidInputError, LaminaError
+from lamina.maintain.files import check_files
 from lamina.memories.context import Context
 from lamina.memories.drafts import embed_texts, indexed
 from lamina.search import duplicates
 from lamina.search.tokens import tokens
-from lamina.storage import fts
+from lamina.storage import fts, mirror
 from lamina.storage.migrations import FORMAT_VERSION, schema, wanted_schema
 from lamina.storage.names import NameKind
 from lamina.storage.reader import Reader
@@ -49,6 +50,8 @@ def verify_store(context: Context, level: str) -> VerifyReport:
                 problems += _limited(_structure(context, reader, checked))
             if level != "structure" and not any(problem.code == "page-damaged" for problem in problems):
                 problems += _limited(_contents(context, reader, full=level == "full", checked=checked))
+        if context.catalog.format >= mirror.SINCE and not any(problem.code == "page-damaged" for problem in problems):
+            problems += _limited(check_files(context, full=level == "full", checked=checked))
     except CorruptionError as error:
         problems.append(_problem("page-damaged", str(context.catalog.path), error.message, _REPAIR))
     return VerifyReport(level=level, problems=tuple(problems), checked=checked)

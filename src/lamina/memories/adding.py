@@ -7,8 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from lamina.errors import InvalidInputError, LaminaError
+from lamina.memories.adoption import is_filed
 from lamina.memories.context import Context
 from lamina.memories.drafts import Prepared, embed, prepare, record_identity
+from lamina.memories.filing import notices_of, render_file, write_files
 from lamina.memories.similar import similar_to
 from lamina.memories.uses import write_uses
 from lamina.search.vectors import check_vector
@@ -27,13 +29,12 @@ DICTIONARY_FROM = 5_000
 
 def add(context: Context, values: Mapping[str, Any]) -> Memory:
     """Add one memory and tell its near-duplicates."""
-    prepared = prepare(context, values)
+    prepared = _ready(context, values)
     embed(context, [prepared])
     with context.catalog.read("looking for near-duplicates") as reader:
         similar = similar_to(context, reader, prepared.record, prepared.draft.bands)
-    with context.catalog.write("adding a memory") as writer:
-        _store(context, writer, [prepared])
-    return prepared.record.to_memory(similar)
+    notices = _write(context, [prepared], "adding a memory")
+    return prepared.record.to_memory(similar, notices)
 
 
 def add_many(
@@ -108,7 +109,7 @@ def _next_batch(
 
 def _prepared(context: Context, number: int, values: Mapping[str, Any], dims: list[int]) -> Prepared:
     try:
-        prepared = prepare(context, values)
+        prepared = _ready(context, values)
         if prepared.vector is not None:
             dims[:] = dims or [len(prepared.vector)]
             check_vector(prepared.vector, context.dim or dims[0])
@@ -125,9 +126,27 @@ def _embedded(context: Context, batch: list[Prepared]) -> list[Prepared]:
 
 
 def _write_batch(context: Context, batch: list[Prepared], ids: list[str]) -> None:
-    with context.catalog.write("adding memories") as writer:
-        _store(context, writer, batch)
+    _write(context, batch, "adding memories")
     ids += [item.record.id for item in batch]
+
+
+def _ready(context: Context, values: Mapping[str, Any]) -> Prepared:
+    """Check a memory, and make the bytes of its file where it is to be one."""
+    prepared = prepare(context, values)
+    if is_filed(prepared.record.scope, prepared.record.type):
+        render_file(prepared, created=values.get("created_at") is not None)
+    return prepared
+
+
+def _write(context: Context, batch: Sequence[Prepared], doing: str) -> tuple[str, ...]:
+    """Write a batch durably; return what the writer should know of its files and their indexes."""
+    files = [item for item in batch if item.file is not None]
+    if files:
+        notices = write_files(context, files, lambda writer: _store(context, writer, batch))
+        return (*notices, *(notice for item in files for notice in notices_of(item.record)))
+    with context.catalog.write(doing) as writer:
+        _store(context, writer, batch)
+    return ()
 
 
 def _store(context: Context, writer: Writer, batch: Sequence[Prepared]) -> None:

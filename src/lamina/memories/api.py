@@ -7,13 +7,28 @@ from datetime import datetime
 from typing import Any
 
 from lamina.errors import InvalidInputError, NotFoundError
-from lamina.memories.checks import check_id, check_whole
+from lamina.memories.checks import check_id, check_scope, check_whole
 from lamina.memories.context import Context
 from lamina.memories.history import changes_of
 from lamina.memories.question import Question
-from lamina.types import Change, Deletion, Hits, Memory, MissingReport, Mode, Outcome
+from lamina.types import (
+    FILE_SCOPES,
+    Change,
+    Deletion,
+    Hits,
+    IndexReport,
+    IndexView,
+    Memory,
+    MissingReport,
+    Mode,
+    Outcome,
+    SyncReport,
+)
 
 __all__ = ["Memories"]
+
+TEAM = "team"
+_OFF = "Memory is turned off (enabled = false, or LAMINA_ENABLED): nothing is recalled."
 
 
 class Memories:
@@ -256,6 +271,7 @@ class Memories:
         exact: bool = False,
         token_budget: int | None = None,
         explain: bool = False,
+        already_shown: Iterable[str] = (),
     ) -> Hits:
         """Find the memories that answer a question.
 
@@ -274,6 +290,8 @@ class Memories:
             exact: Compare vectors in full precision, without any index.
             token_budget: Stop at about so many tokens (four characters each), leaving near-duplicates out.
             explain: Fill ``Hit.explanation``.
+            already_shown: Ids that the conversation has already, or a :class:`lamina.Shown`; they are left out before
+                the best are chosen.
 
         Returns:
             Hits, best first; a list with ``notices``, ``left_out`` and ``text()`` besides.
@@ -291,6 +309,8 @@ class Memories:
             "as_of": as_of,
             "where": where,
         }
+        if not self._context.settings.enabled:
+            return Hits(notices=(_OFF,))
         from lamina.memories.recall import recall  # numpy comes with it
 
         question = Question(
@@ -301,6 +321,7 @@ class Memories:
             exact=exact,
             token_budget=token_budget,
             explain=explain,
+            already_shown=_ids(already_shown),
             filters={name: value for name, value in filters.items() if value is not None},
         )
         return recall(self._context, question)
@@ -321,7 +342,8 @@ class Memories:
         known = {
             name: options.pop(name) for name in ("vector", "limit", "mode", "exact", "token_budget") if name in options
         }
-        options.pop("explain", None)
+        for name in ("explain", "already_shown"):
+            options.pop(name, None)
         if left := [name for name, value in options.items() if value is not None]:
             raise InvalidInputError(f"{', '.join(left)} is no option of recall.", hint="See recall's arguments.")
         from lamina.memories.missing import explain_missing  # numpy comes with it
@@ -338,3 +360,135 @@ class Memories:
         from lamina.memories.changing import feedback  # numpy comes with it
 
         return feedback(self._context, id, outcome)
+
+    # --- files -------------------------------------------------------------------------------------------------------
+
+    def index(self, scope: str | None = None) -> str:
+        """Return what an agent loads every time: the pointers of ``MEMORY.md``, within its limits.
+
+        Args:
+            scope: ``private`` or ``team``; without it both, the team's under a heading of its own.
+
+        Returns:
+            The file as it is where it fits; otherwise a cut of it with the best-ranked pointers, whose last line says
+            what was left out. Empty where there is no memory file, or where memory is turned off.
+
+        Raises:
+            InvalidInputError: The scope has no files.
+        """
+        if not self._context.settings.enabled:
+            return ""
+        scopes = FILE_SCOPES if scope is None else (check_scope(scope),)
+        views = [self.index_view(name) for name in scopes if self._context.allows(name)]
+        texts = [view.text for view in views if view.text]
+        if len(texts) < 2:
+            return "".join(texts)
+        return f"{texts[0].rstrip()}\n\n<!-- {TEAM}/MEMORY.md: links below are relative to {TEAM}/ -->\n\n{texts[1]}"
+
+    def index_view(self, scope: str = "private") -> IndexView:
+        """Return a scope's index with its measures and what was left out of it.
+
+        Raises:
+            InvalidInputError: The scope has no files.
+            ReadOnlyError: This handle may not see it.
+        """
+        self._context.check_sees(check_scope(scope))
+        from lamina.memories.loaded import load_index
+
+        return load_index(self._context, scope)
+
+    def manifest(self, scope: str | None = None, *, limit: int = 200) -> str:
+        """Return one line a memory file, the newest first: ``- [type] path (time): description``.
+
+        It is what a model needs to choose files by itself.
+
+        Args:
+            scope: One of the file scopes; without it both.
+            limit: At most so many files.
+        """
+        from lamina.memories.loaded import manifest
+
+        return manifest(self._context, scope, check_whole(limit, "limit", 1, 2**31))
+
+    def instructions(self) -> str:
+        """Return the prompt that teaches a model to use the memory directory; empty where memory is turned off."""
+        settings = self._context.settings
+        if not settings.enabled:
+            return ""
+        from lamina.memories.instructions import instructions
+
+        return instructions(
+            location=self._context.folder.root, index_lines=settings.index_lines, index_bytes=settings.index_bytes
+        )
+
+    def sync(self) -> SyncReport:
+        """Let the catalog follow the markdown files: new, changed, renamed, moved and deleted ones. Writes no file.
+
+        Raises:
+            ReadOnlyError: The store is open for reading only.
+            LockedError: Someone kept changing files for longer than the busy timeout.
+        """
+        from lamina.memories.syncing import sync
+
+        return sync(self._context)
+
+    def check_index(self, scope: str | None = None) -> IndexReport:
+        """Audit the indexes and the files that they point to; nothing is changed.
+
+        Args:
+            scope: One of the file scopes; without it both.
+        """
+        from lamina.memories.audit import check_index
+
+        return check_index(self._context, scope)
+
+    def fix_index(self, scope: str | None = None, *, dry_run: bool = False) -> IndexReport:
+        """Mend what :meth:`check_index` finds and a program can mend.
+
+        Args:
+            scope: One of the file scopes; without it both.
+            dry_run: Only say what would be done.
+
+        Returns:
+            What was done, and the problems that are left.
+        """
+        from lamina.memories.audit import fix_index
+
+        return fix_index(self._context, scope, dry_run=dry_run)
+
+    def find(self, reference: str) -> Memory:
+        """Return the memory that a person means: by id or the beginning of one, by file, or by title.
+
+        Args:
+            reference: An id, a path relative to the store, a file name with or without ``.md``, or a title.
+
+        Raises:
+            NotFoundError: Nothing fits.
+            ConflictError: Several do; they are named.
+            InvalidInputError: It is a path that leads outside the store.
+        """
+        from lamina.memories.finding import find
+
+        return find(self._context, reference)
+
+    def rename(self, id: str, name: str) -> Memory:
+        """Give a memory's file another name in its scope's folder; its pointer follows.
+
+        Args:
+            id: Of a memory that is a file.
+            name: Relative to the store's folder, or to ``team/`` for a team memory; ``.md`` is added where it lacks.
+
+        Raises:
+            AlreadyExistsError: There is a file of that name.
+            ConflictError: Somebody changed the file since it was last read.
+            InvalidInputError: The memory is no file, or the name leads outside of its scope's folder.
+        """
+        from lamina.memories.renaming import rename_file  # numpy comes with it
+
+        return rename_file(self._context, check_id(id), name)
+
+
+def _ids(shown: Iterable[str]) -> frozenset[str]:
+    if isinstance(shown, str):
+        raise InvalidInputError("already_shown is a string, not a list of ids.", hint="Pass [id, ...].")
+    return frozenset(shown)

@@ -9,23 +9,16 @@ from typing import Any
 
 from lamina.config import damaged_copies
 from lamina.errors import ConflictError, InvalidInputError, LaminaError, NotFoundError, ReadOnlyError
+from lamina.memories.adoption import is_filed
 from lamina.memories.checks import check_id
 from lamina.memories.context import Context
-from lamina.memories.drafts import (
-    FIELDS,
-    Prepared,
-    bands_of,
-    checked_fields,
-    embed,
-    indexed,
-    prepare_record,
-    record_identity,
-)
+from lamina.memories.drafts import FIELDS, bands_of, checked_fields
+from lamina.memories.filing import change_filed, delete_filed
+from lamina.memories.revisions import plan, plan_end, vectorise, write_planned
 from lamina.memories.uses import write_uses
 from lamina.search.vectors import check_vector
-from lamina.storage.reader import Reader, StoredPassage
+from lamina.storage.reader import Reader
 from lamina.storage.records import Action, Record, now_micros
-from lamina.storage.writer import Indexed
 from lamina.types import Deletion, Memory, Outcome
 
 __all__ = ["delete", "feedback", "supersede", "update"]
@@ -99,66 +92,46 @@ def feedback(context: Context, id: str, outcome: Outcome) -> Memory:
 def _revise(
     context: Context, id: str, action: Action, changed: Callable[[Reader, Record], Record], *, vector: Any = None
 ) -> Memory:
-    """End a memory's revision and make its successor current; the vectors of an unchanged text are taken over.
-
-    Tokens and vectors are made before the write begins, so that a slow embedder keeps nobody waiting; if someone else
-    changed the memory meanwhile, all of it is done again.
-    """
+    """End a row's revision and make its successor current; where others changed it meanwhile all is done again."""
     for _ in range(_TRIES):
         with context.catalog.read("reading what is to change") as reader:
             before = context.current(reader, id)
             after = changed(reader, before)
             if after == before and vector is None:
                 return before.to_memory()
-            held = reader.passages_of(before.seq)
-        prepared = _successor(context, before, after, held, vector)
-        entries, bands = _entries(before, held), bands_of(before, held)
+            if before.path or is_filed(after.scope, after.type):
+                break
+            after.valid_from = max(now_micros(), before.valid_from)
+            change = plan(context, reader, before, after, action=action, vector=vector)
+        vectorise(context, [change])
         with context.catalog.write(f"writing an {action}" if action == "update" else f"writing a {action}") as writer:
             now = context.current(writer, id)
             if now.seq != before.seq:
                 continue
             changed(writer, now)  # whether it may be done is decided by what is there now
-            at = max(now_micros(), before.valid_from)
-            after.revision, after.valid_from = before.revision + 1, at
-            writer.remove_bands(before.seq, bands)
-            writer.end(before, action, at, entries)
-            record_identity(context, writer, [prepared])
-            writer.insert([prepared.draft])
+            write_planned(context, writer, change)
             write_uses(context, writer)
             return context.current(writer, id).to_memory()
-    raise ConflictError(f"Others keep changing memory {id}.", hint="Read it again and repeat the change.", id=id)
-
-
-def _successor(context: Context, before: Record, after: Record, held: Sequence[StoredPassage], vector: Any) -> Prepared:
-    prepared = prepare_record(context, after, vector=vector)
-    spans = [(passage.start, passage.stop) for passage in prepared.draft.passages]
-    if vector is None and before.text == after.text and spans == [row[1:3] for row in held]:
-        prepared.draft.bands = bands_of(after, held)
-        for passage, (_, _, _, scale, codes, given) in zip(prepared.draft.passages, held, strict=True):
-            passage.scale, passage.codes, passage.given = scale, codes, bool(given)
     else:
-        embed(context, [prepared])
-    return prepared
-
-
-def _entries(record: Record, held: Sequence[StoredPassage]) -> dict[int, Indexed]:
-    give = indexed(record)
-    return {id: give(start, stop) for id, start, stop, *_ in held}
+        raise ConflictError(f"Others keep changing memory {id}.", hint="Read it again and repeat the change.", id=id)
+    record, notices = change_filed(context, id, action, changed, vector=vector)
+    with context.catalog.read("reading what was changed") as reader:
+        return (reader.current(id) or record).to_memory(notices=notices)
 
 
 def _delete(context: Context, id: str) -> Deletion:
     for _ in range(_TRIES):
         with context.catalog.read("reading what is to go") as reader:
             record = context.current(reader, id)
-            held = reader.passages_of(record.seq)
-        entries, bands = _entries(record, held), bands_of(record, held)
+            change = plan_end(reader, record)
+        if record.path:
+            return delete_filed(context, id)
         with context.catalog.write("deleting a memory") as writer:
-            if context.current(writer, id).seq != record.seq:
+            context.current(writer, id)
+            if not write_planned(context, writer, change):
                 continue
             write_uses(context, writer)
-            writer.remove_bands(record.seq, bands)
-            writer.end(record, "delete", max(now_micros(), record.valid_from), entries)
-        removed = {"row": 1, "text": len(held), "vector": sum(bool(row[4]) for row in held)}
+        removed = {"row": 1, "text": change.passages, "vector": change.vectors}
         kept = ("history: its past texts; purge=True scrubs them too",)
         return Deletion(id=id, purged=False, removed=removed, kept=kept)
     raise ConflictError(f"Others keep changing memory {id}.", hint="Repeat the call.", id=id)
@@ -167,15 +140,19 @@ def _delete(context: Context, id: str) -> Deletion:
 def _purge(context: Context, id: str) -> Deletion:
     kept = ["backups and exports that were made before: delete those yourself"]
     with context.catalog.read("reading what is to go") as reader:
+        revisions = _purgeable(context, reader, id)
         texts = [
-            record.text[start:stop]
-            for record in _purgeable(context, reader, id)
-            for _, start, stop, *_ in reader.passages_of(record.seq)
+            record.text[start:stop] for record in revisions for _, start, stop, *_ in reader.passages_of(record.seq)
         ]
     cached = 0
     if context.forget_cached is not None:
         # First, while the texts are still known: a cache that another process keeps busy can then be tried again.
         cached = context.forget_cached(texts)
+    removed_files = 0
+    filed = any(record.valid_to == 0 and record.path for record in revisions)
+    if filed:
+        removed_files = delete_filed(context, id).removed["file"]
+        kept.append("what git or another program keeps of its file: see to that yourself")
     with context.catalog.write("purging a memory") as writer:
         revisions = _purgeable(context, writer, id)
         for record in revisions:
@@ -189,6 +166,8 @@ def _purge(context: Context, id: str) -> Deletion:
         writer.retire_dictionaries(seqs)
         write_uses(context, writer)
     removed["cache"] = cached
+    if filed:
+        removed |= {"row": removed["row"] + 1, "history": removed["history"] - 1, "file": removed_files}
     kept = [*_remains(context, traces), *kept]
     damaged = damaged_copies(context.catalog.path.parent)
     if damaged:

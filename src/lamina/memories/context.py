@@ -16,10 +16,11 @@ from lamina.memories.checks import check_id, check_scope, check_scopes, check_ta
 from lamina.storage.catalog import SqliteCatalog
 from lamina.storage.filters import Filter, compile_where
 from lamina.storage.names import NameKind
-from lamina.storage.reader import Reader
+from lamina.storage.reader import Position, Reader
 from lamina.storage.records import TYPE_IDS, Record, now_micros
 
 if TYPE_CHECKING:  # numpy costs 60 ms, and listing or getting a memory needs none of it
+    from lamina.memories.folder import Folder
     from lamina.search.columns import PassageColumns
     from lamina.search.text import TermStatistics
 
@@ -58,6 +59,7 @@ class Context:
         self.scopes = check_scopes(scopes)
         self.forget_cached = forget_cached
         self._frequencies: dict[str, tuple[int, int]] = {}
+        self._counted_at: Position | None = None
         self._lock = threading.Lock()
         self._uses: dict[str, tuple[int, int]] = {}
         self.uses_written = time.monotonic()
@@ -88,6 +90,13 @@ class Context:
                 raise
             self._embedder_failure = str(error)
             return None
+
+    @cached_property
+    def folder(self) -> Folder:
+        """The files of the store."""
+        from lamina.memories.folder import Folder
+
+        return Folder(str(self.catalog.path.parent.parent))
 
     @property
     def columns(self) -> PassageColumns:
@@ -190,12 +199,30 @@ class Context:
         """Return whether this handle may see a scope."""
         return self.scopes is None or scope in self.scopes
 
-    def check_writes_to(self, scope: str) -> None:
-        """Raise unless this handle may write to a scope.
+    def check_sees(self, scope: str) -> None:
+        """Raise unless this handle may see a scope.
 
         Raises:
             ReadOnlyError: It was opened for others.
         """
+        if not self.allows(scope):
+            raise ReadOnlyError(
+                f"This handle may not see scope {scope!r}.",
+                hint=f"It was opened for {', '.join(self.scopes or ()) or 'no scope'}: name one of them.",
+                scope=scope,
+            )
+
+    def check_writes_to(self, scope: str) -> None:
+        """Raise unless this handle may write to a scope.
+
+        Raises:
+            ReadOnlyError: It was opened for others, or memory is turned off.
+        """
+        if not self.settings.enabled:
+            raise ReadOnlyError(
+                "Memory is turned off, so nothing is written.",
+                hint="Set enabled = true in your configuration, or LAMINA_ENABLED=1.",
+            )
         if not self.allows(scope):
             raise ReadOnlyError(
                 f"This handle may not write to scope {scope!r}.",
@@ -221,14 +248,18 @@ class Context:
     def statistics(self, reader: Reader, terms: Sequence[str]) -> TermStatistics:
         """Return the document frequencies of terms; frequent ones are counted anew when the store grew by two percent.
 
-        Rare ones are always counted: it is cheap, and a word that was not there a moment ago must be found now.
+        Rare ones are counted anew whenever anything was written: a word that was not there a moment ago must be found.
         """
         from lamina.search.text import TermStatistics
 
-        for term in terms:
-            if self._frequencies.get(term, (_FREQUENT, 0))[0] < _FREQUENT:
-                self._frequencies.pop(term, None)
-        return TermStatistics(reader, terms, self._frequencies, _FRESH)
+        position = reader.position()
+        with self._lock:
+            if position != self._counted_at:  # a new dict: who counts at another moment goes on with the old one
+                kept = list(self._frequencies.items())
+                self._frequencies = {term: known for term, known in kept if known[0] >= _FREQUENT}
+                self._counted_at = position
+            frequencies = self._frequencies
+        return TermStatistics(reader, terms, frequencies, _FRESH)
 
     # --- uses --------------------------------------------------------------------------------------------------------
 

@@ -63,6 +63,8 @@ class Prepared:
     """Index tokens of each passage."""
     vector: Any = None
     """The caller's own vector."""
+    file: bytes | None = None
+    """The bytes of its file, where it is to be one."""
 
     @property
     def record(self) -> Record:

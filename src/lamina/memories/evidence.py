@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ from lamina.search.text import HEAD_WEIGHT, TermStatistics, ease_length, term_sc
 from lamina.search.tokens import query_terms, tokens
 from lamina.search.vectors import check_vector, decode
 from lamina.storage.filters import Filter
-from lamina.storage.reader import Reader
+from lamina.storage.reader import Reader, Standing
 from lamina.storage.records import Record, from_micros
 
 __all__ = ["Candidate", "Evidence", "gather"]
@@ -53,6 +54,19 @@ class Candidate:
     passage: int
     record: Record
     score: float
+    signals: dict[str, float]
+
+
+class _Ranked(NamedTuple):
+    """A memory whose text was not read yet; the best is the smallest."""
+
+    less: float
+    """Its score below zero."""
+    older: int
+    """When it was made, below zero."""
+    id: str
+    place: int
+    """In the ranking."""
     signals: dict[str, float]
 
 
@@ -239,40 +253,48 @@ def _confirmed(
     first = np.sort(first)  # the best passage of each memory, still best first
     wanted = 2 * question.limit + 20
     weights = _COSINE_ALONE if question.mode == "vector" else WEIGHTS
-    found: list[Candidate] = []
+    found: list[_Ranked] = []
     considered = at = 0
     while at < len(first) and (everything or len(found) < wanted):
         part = first[at : at + wanted]
         at += len(part)
-        records = reader.records(memories[part].tolist(), condition)
+        standings = reader.standings(memories[part].tolist(), condition)
         for place in part.tolist():
-            record = records.get(int(memories[place]))
-            if record is None:
+            standing = standings.get(int(memories[place]))
+            if standing is None or standing.id in question.already_shown:
                 continue
             signals = {name: float(values[place]) for name, values in ranking.signals.items()}
             if question.mode == "hybrid":
-                signals |= _standing(record, condition.as_of or condition.now)
+                signals |= _standing(standing, condition.as_of or condition.now)
             score = sum(weights[name] * value for name, value in signals.items())
-            row = int(rows[place])
-            found.append(Candidate(row, int(columns.passage[row]), record, score, signals))
+            found.append(_Ranked(-score, -standing.created_at, standing.id, place, signals))
         if not considered and len(found) >= wanted:
             considered = len(found)
     considered = considered or len(found)
-    return sorted(found[:considered], key=_best_first) + sorted(found[considered:], key=_best_first), considered
+    ordered = sorted(found[:considered]) + sorted(found[considered:])
+    if not (everything or question.exact or question.mode == "vector" or question.token_budget is not None):
+        ordered = ordered[: question.limit]  # nothing reorders them or leaves one out, so no other text is read
+    records = reader.records([int(memories[one.place]) for one in ordered], condition)
+    candidates = []
+    for one in ordered:
+        row = int(rows[one.place])
+        record = records[int(memories[one.place])]
+        candidates.append(Candidate(row, int(columns.passage[row]), record, -one.less, one.signals))
+    return candidates, min(considered, len(candidates))
 
 
 def _best_first(candidate: Candidate) -> tuple[float, int, str]:
     return -candidate.score, -candidate.record.created_at, candidate.record.id
 
 
-def _standing(record: Record, now: int) -> dict[str, float]:
+def _standing(standing: Standing, now: int) -> dict[str, float]:
     """Return what speaks for a memory whatever is asked: each lies from -1 to 1 and weighs little."""
-    outcomes = record.helped + record.hurt
-    age = max(now - record.created_at, 0) / _MICROS_A_DAY
+    outcomes = standing.helped + standing.hurt
+    age = max(now - standing.created_at, 0) / _MICROS_A_DAY
     return {
-        "importance": 2 * record.importance - 1,
+        "importance": 2 * standing.importance - 1,
         "recency": math.exp(-age / _RECENCY_DAYS),
-        "feedback": (record.helped - record.hurt) / (outcomes + _FEEDBACK_PRIOR) if outcomes else 0.0,
+        "feedback": (standing.helped - standing.hurt) / (outcomes + _FEEDBACK_PRIOR) if outcomes else 0.0,
     }
 
 

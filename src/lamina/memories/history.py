@@ -30,16 +30,12 @@ _TOLD = (
 
 def changes_of(revisions: Sequence[Record]) -> list[Change]:
     """Return the changes that lead from one revision to the next, oldest first."""
-    first = revisions[0]
-    changes = [
-        Change(
-            id=first.id, action="add", at=from_micros(first.valid_from), fields=_filled(first), after=first.to_memory()
-        )
-    ]
-    for before, after in zip(revisions, [*revisions[1:], None], strict=True):
+    changes = [_added(revisions[0])]
+    for before, following in zip(revisions, [*revisions[1:], None], strict=True):
         if before.ended is None:
             continue
         action: Literal["update", "delete", "supersede"] = before.ended
+        after, back = (None, following) if action == "delete" else (following, None)  # its file may be there again
         fields = () if after is None else tuple(name for name in _TOLD if getattr(before, name) != getattr(after, name))
         changes.append(
             Change(
@@ -51,7 +47,14 @@ def changes_of(revisions: Sequence[Record]) -> list[Change]:
                 after=None if after is None else after.to_memory(),
             )
         )
+        if back is not None:
+            changes.append(_added(back))
     return changes
+
+
+def _added(record: Record) -> Change:
+    at = from_micros(record.valid_from)
+    return Change(id=record.id, action="add", at=at, fields=_filled(record), after=record.to_memory())
 
 
 def _filled(record: Record) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ class Question:
     exact: bool = False
     token_budget: int | None = None
     explain: bool = False
+    already_shown: frozenset[str] = frozenset()
     filters: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
+from lamina.framing import age_of
 from lamina.memories.context import Context
 from lamina.memories.evidence import Evidence, gather
 from lamina.memories.question import Question
@@ -19,7 +21,10 @@ __all__ = ["choose", "recall"]
 
 _CHARS_A_TOKEN = 4
 """Estimate of a model's tokens: four characters each, the usual rule for English text."""
-_CITATION_TOKENS = 8
+_CITATION_TOKENS = 16
+"""Of the line that names a memory, its file and its age."""
+_FRAME_TOKENS = 25
+"""Of the lines around all of them."""
 
 
 def recall(context: Context, question: Question) -> Hits:
@@ -45,12 +50,13 @@ def choose(
     hits: list[Hit] = []
     left_out: list[tuple[str, str]] = []
     used = 0
+    now = datetime.now(UTC)
     words: list[list[str]] = []
     for candidate in evidence.ranked[: evidence.considered]:
         if len(hits) >= question.limit:
             break
         record = candidate.record
-        cost = math.ceil(len(record.text) / _CHARS_A_TOKEN) + _CITATION_TOKENS
+        cost = math.ceil(len(record.text) / _CHARS_A_TOKEN) + _CITATION_TOKENS + (0 if hits else _FRAME_TOKENS)
         if question.token_budget is not None:
             found = tokens(record.text)
             twin = next((n for n, held in enumerate(words) if resemblance(found, held) >= THRESHOLD), None)
@@ -64,13 +70,15 @@ def choose(
         used += cost
         told = explanation(evidence, candidate, places) if question.explain else None
         terms = told.terms if told else matches(evidence, candidate, places)
+        memory = record.to_memory()
         hits.append(
             Hit(
-                memory=record.to_memory(),
+                memory=memory,
                 score=candidate.score,
                 why=why(candidate, terms),
                 passage=passage_of(candidate, places),
                 explanation=told,
+                age=age_of(memory.updated_at, now),
             )
         )
     return hits, left_out, used

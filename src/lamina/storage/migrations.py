@@ -121,7 +121,31 @@ def _m001_memories(db: apsw.Connection) -> None:
     fts.make(db)
 
 
-MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (_m001_memories,)
+def _m002_files(db: apsw.Connection) -> None:
+    """Markdown files of the store's folder, as they were last seen."""
+    db.execute(
+        """
+        -- One row a file. The folder is the truth and this its mirror: it may be emptied, and is filled again.
+        CREATE TABLE file (
+            path TEXT PRIMARY KEY,
+            memory TEXT,
+            hash BLOB NOT NULL,
+            body BLOB NOT NULL,
+            size INTEGER NOT NULL,
+            mtime INTEGER NOT NULL,
+            ctime INTEGER NOT NULL,
+            inode INTEGER NOT NULL,
+            problem TEXT,
+            leaving INTEGER NOT NULL DEFAULT 0
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX file_memory ON file (memory) WHERE memory IS NOT NULL;
+        CREATE INDEX file_leaving ON file (path) WHERE leaving <> 0;
+        CREATE INDEX memory_path ON memory (path) WHERE path IS NOT NULL AND valid_to = 0;
+        """
+    )
+
+
+MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (_m001_memories, _m002_files)
 """In order; the first brings an empty file to version 1. Never change one that was released."""
 
 FORMAT_VERSION = len(MIGRATIONS)

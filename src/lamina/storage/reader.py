@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import apsw
 
@@ -19,7 +19,7 @@ from lamina.storage.names import NameKind, Names
 from lamina.storage.records import ACTIONS, Record, from_micros
 from lamina.types import MEMORY_TYPES
 
-__all__ = ["PassageRow", "Position", "Reader", "StoredPassage"]
+__all__ = ["PassageRow", "Position", "Reader", "Standing", "StoredPassage"]
 
 _SELECT = (
     "SELECT m.seq, m.id, m.revision, m.valid_from, m.valid_to, m.ended, m.scope, m.type, m.codec, m.body, m.hash, "
@@ -54,6 +54,16 @@ class Position:
 
     passage: int
     ending: int
+
+
+class Standing(NamedTuple):
+    """What ranks a revision, whatever it says; a tuple, because each recall reads several for every hit."""
+
+    id: str
+    created_at: int
+    importance: float
+    helped: int
+    hurt: int
 
 
 class Reader:
@@ -153,6 +163,26 @@ class Reader:
             where = f"revision {part[0]}" if len(part) == 1 else f"one of the revisions {part[0]} to {part[-1]}"
             for row in self._rows(sql, bindings, where):
                 found[row[0]] = self._record(row)
+        return found
+
+    def standings(self, seqs: Iterable[int], condition: Filter) -> dict[int, Standing]:
+        """Return what ranks revisions, by number; what ``condition`` does not confirm is left out.
+
+        No text is read or checked for it: :meth:`records` does so for those that are returned.
+        """
+        wanted = list(dict.fromkeys(int(seq) for seq in seqs))
+        test = condition.sql()
+        found: dict[int, Standing] = {}
+        for start in range(0, len(wanted), _BATCH):
+            part = wanted[start : start + _BATCH]
+            sql = (
+                "SELECT m.seq, m.id, m.created_at, m.importance, u.helped, u.hurt "
+                "FROM memory m LEFT JOIN use_count u ON u.id = m.id "
+                f"WHERE m.seq IN ({', '.join('?' * len(part))}) AND {test.text}"
+            )
+            where = f"one of the revisions {part[0]} to {part[-1]}"
+            for seq, id, created_at, importance, helped, hurt in self._rows(sql, (*part, *test.bindings), where):
+                found[seq] = Standing(id, created_at, importance, helped or 0, hurt or 0)
         return found
 
     def revisions(self, id: str) -> list[Record]:

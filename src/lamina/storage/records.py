@@ -82,7 +82,7 @@ class Record:
     used_at: int = 0
     seq: int = 0
 
-    def to_memory(self, similar: tuple[str, ...] = ()) -> Memory:
+    def to_memory(self, similar: tuple[str, ...] = (), notices: tuple[str, ...] = ()) -> Memory:
         """Return the public value."""
         return Memory(
             id=self.id,
@@ -106,6 +106,7 @@ class Record:
             hurt=self.hurt,
             metadata=self.metadata,
             similar=similar,
+            notices=notices,
         )
 
     def fingerprint(self) -> int:

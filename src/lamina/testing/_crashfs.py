@@ -176,6 +176,7 @@ class CrashFS:
             "truncate": lambda: disk.truncate(path, step.size),
             "fsync": lambda: disk.sync(path),
             "rename": lambda: disk.rename(path, self._relative(step.target)),
+            "exchange": lambda: disk.exchange(path, self._relative(step.target)),
             "link": lambda: disk.link(path, self._relative(step.target)),
             "unlink": lambda: disk.unlink(path),
         }

@@ -108,6 +108,12 @@ class Disk:
             target.change({other: node})
             source.change({name: None})
 
+    def exchange(self, one: str, other: str) -> None:
+        """Let two names of one folder change places, as one change."""
+        folder, first = self._place(one)
+        second = other.rpartition("/")[2]
+        folder.change({first: folder.current[second], second: folder.current[first]})
+
     def link(self, old: str, new: str) -> None:
         """Give a file a second name; nothing where that is taken."""
         target, other = self._place(new)

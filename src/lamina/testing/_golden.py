@@ -94,11 +94,11 @@ def _fill(store: Store) -> None:
     """One of everything that a catalog can hold."""
     add = store.memories.add
     first = add(
-        "Deploy on friday is forbidden. Grüße, 世界 🙂 \x00 end",
+        "Deploy on friday is forbidden. Grüße, 世界 🙂 end",
         title="Deploys",
         description="When not to deploy",
         type="project",
-        scope="team",
+        scope="crew",  # not a scope of files: the catalog alone must say all of it
         tags=["ops", "rule"],
         importance=0.9,
         source="https://example.org/rules",
@@ -123,7 +123,7 @@ def _fill(store: Store) -> None:
 
 def _plain(memory: Memory) -> dict[str, Any]:
     values = asdict(memory)
-    return {name: _json(value) for name, value in values.items() if name not in ("uses", "similar")}
+    return {name: _json(value) for name, value in values.items() if name not in ("uses", "similar", "notices")}
 
 
 def _json(value: Any) -> Any:

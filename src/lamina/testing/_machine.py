@@ -21,7 +21,7 @@ from lamina.testing._crashfs import CrashFS
 from lamina.testing._disk import Loss
 from lamina.testing._model import MemoriesModel, told, told_change
 from lamina.testing._paths import TinyEmbedder
-from lamina.types import MEMORY_TYPES, Memory
+from lamina.types import CURATED_TYPES, FILE_SCOPES, MEMORY_TYPES, Memory
 
 __all__ = ["MemoriesMachine"]
 
@@ -292,6 +292,10 @@ class MemoriesMachine(RuleBasedStateMachine):
         if hasattr(self, "store"):
             found = self.store.memories.list(limit=None)
             assert [told(memory) for memory in found] == list(self.model.current().values())
+            for memory in found:
+                filed = memory.scope in FILE_SCOPES and memory.type in CURATED_TYPES
+                assert (memory.path is not None) == filed, memory
+                assert memory.path is None or Path(self.crash.root, memory.path).is_file(), memory
 
     def teardown(self) -> None:
         """Verify, and clean up."""

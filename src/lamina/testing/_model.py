@@ -120,8 +120,8 @@ class MemoriesModel:
 
 
 def told(memory: Memory) -> Memory:
-    """Return a memory without what depends on who looked at it when: how often it was used, what it resembled."""
-    return replace(memory, uses=0, similar=())
+    """Return a memory without what a model cannot know: uses, likenesses, notices, and the name of its file."""
+    return replace(memory, uses=0, similar=(), notices=(), path=None)
 
 
 def told_change(change: Change) -> tuple[str, Memory | None, Memory | None]:

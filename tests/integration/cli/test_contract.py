@@ -21,6 +21,11 @@ _RUNS = {
     "update": ["update", "{deploy}", "--title", "x"],
     "forget": ["forget", "{deploy}", "--yes"],
     "history": ["history", "{deploy}"],
+    "index": ["index"],
+    "open": ["open", "{deploy}"],
+    "move": ["move", "{deploy}", "team"],
+    "sync": ["sync"],
+    "watch": ["watch", "--for", "0.1"],
     "export": ["export"],
     "import": ["import", "-", "--format", "jsonl"],
     "stats": ["stats"],
@@ -38,6 +43,7 @@ _RUNS = {
 _BY_NAME = {
     "by_scope",
     "by_type",
+    "counts",
     "removed",
     "checked",
     "recovered",
@@ -73,8 +79,11 @@ def test_each_command_has_a_section(repository: Path) -> None:
 
 
 @pytest.mark.parametrize("name", list(_RUNS))
-def test_every_field_is_documented(cli: Cli, filled: dict[str, str], repository: Path, name: str) -> None:
+def test_every_field_is_documented(
+    cli: Cli, filled: dict[str, str], repository: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a command prints with --json is one document, and each of its fields stands on the page."""
+    monkeypatch.setenv("VISUAL", "true")  # an editor that changes nothing
     text = (repository / "docs" / "json.md").read_text(encoding="utf-8")
     common = documented(text.split("## Shapes")[1].split("## `init`")[0])
     section = documented(text.split(f"## `{name}`")[1].split("\n## ")[0])

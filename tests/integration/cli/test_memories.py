@@ -116,7 +116,7 @@ def test_recall_as_json_is_the_contract(cli: Cli, filled: dict[str, str]) -> Non
     assert list(plain) == ["query", "hits", "notices", "left_out", "tokens"]
     assert plain["query"] == "when do we deploy?"
     assert len(plain["hits"]) <= 2
-    assert list(plain["hits"][0]) == ["memory", "score", "why", "passage"]
+    assert list(plain["hits"][0]) == ["memory", "score", "why", "passage", "age"]
     assert list(plain["hits"][0]["memory"]) == MEMORY_FIELDS
     assert plain["hits"][0]["memory"]["id"] == filled["deploy"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", plain["hits"][0]["memory"]["created_at"])

@@ -11,6 +11,7 @@ import pytest
 
 from lamina.errors import (
     AlreadyExistsError,
+    ConflictError,
     DiskFullError,
     InvalidInputError,
     LaminaError,
@@ -22,16 +23,21 @@ from lamina.errors import (
 from lamina.fs import (
     Operation,
     ShortWrite,
+    Stamp,
+    _reading,
     clear_poison,
     inside,
     make_dir,
     move_file,
     observe,
     read_file,
+    read_with_stamp,
     remove_file,
+    stamp_of,
     sweep_temporary,
     sync_dir,
     write_file,
+    write_files,
 )
 
 
@@ -324,6 +330,158 @@ def test_read_file_whose_length_lies() -> None:
         pytest.skip("no /proc here")
     with pytest.raises(InvalidInputError, match="more than the 100"):
         read_file("/proc/self/maps", max_bytes=100)
+
+
+def test_read_file_that_follows_no_link(tmp_path: Path) -> None:
+    """A symbolic link is followed unless that is forbidden; then it is refused, whatever it points to."""
+    write_file(tmp_path / "a", b"1")
+    (tmp_path / "link").symlink_to("a")
+    (tmp_path / "loop").symlink_to("loop")
+    assert read_file(tmp_path / "link", max_bytes=5) == b"1"
+    assert read_file(tmp_path / "a", max_bytes=5, follow=False) == b"1"
+    for name in ("link", "loop"):
+        with pytest.raises(InvalidInputError, match="is a symbolic link"):
+            read_file(tmp_path / name, max_bytes=5, follow=False)
+        with pytest.raises(InvalidInputError, match="is a symbolic link"):
+            read_with_stamp(tmp_path / name, max_bytes=5)
+    assert read_with_stamp(tmp_path / "link", max_bytes=5, follow=True)[0] == b"1"
+    with pytest.raises(StorageError):
+        read_file(tmp_path / "loop", max_bytes=5)
+
+
+def test_stamps(tmp_path: Path) -> None:
+    """A stamp is size, times and inode of what is at a path itself; nothing there has none."""
+    path = tmp_path / "a"
+    write_file(path, b"123")
+    status = path.stat()
+    stamp = Stamp(3, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    assert read_with_stamp(path, max_bytes=3) == (b"123", stamp)
+    assert stamp_of(path) == Stamp.of(status) == stamp
+    assert stamp_of(tmp_path / "none") is None
+    assert stamp_of(path / "below") is None
+    (tmp_path / "link").symlink_to("a")
+    link = stamp_of(tmp_path / "link")
+    assert link is not None
+    assert link.inode != stamp.inode
+    with pytest.raises(InvalidInputError, match="more than the 2"):
+        read_with_stamp(path, max_bytes=2)
+    with pytest.raises(NotFoundError):
+        read_with_stamp(tmp_path / "none", max_bytes=2)
+
+
+def test_a_stamp_that_proves_nothing_yet() -> None:
+    """A file that changed within the last clock tick, or in the future, may change once more unseen."""
+    stamp = Stamp(1, 10**18, 10**9, 7)
+    assert [stamp.settled(10**9 + passed) for passed in (-1, 0, 10**7, 2 * 10**7, 10**9)] == [False] * 3 + [True] * 2
+
+
+@pytest.mark.parametrize(("changes", "ok"), [(0, True), (3, True), (4, False)])
+def test_a_file_that_is_being_written_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: int, ok: bool
+) -> None:
+    """The stamp belongs to the bytes: a file that changes under the reader is read up to four times, then refused."""
+    path = tmp_path / "a"
+    path.write_bytes(b"0" * 10)
+    honest = _reading._read_up_to
+    reads = 0
+
+    def disturbed(fd: int, limit: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        data = honest(fd, limit)
+        if reads <= changes:
+            path.write_bytes(f"{reads}".encode() * 10)
+            os.utime(path, ns=(0, reads))  # a tick of the clock may be longer than this test
+        return data
+
+    monkeypatch.setattr(_reading, "_read_up_to", disturbed)
+    if ok:
+        data, stamp = read_with_stamp(path, max_bytes=10)
+        assert (data, stamp) == (path.read_bytes(), stamp_of(path))
+    else:
+        with pytest.raises(ConflictError, match="changed each of the 4 times"):
+            read_with_stamp(path, max_bytes=10)
+    assert reads == min(changes + 1, 4)
+
+
+def test_several_files_share_one_fsync_of_their_folder(tmp_path: Path) -> None:
+    """Each file costs its own fsync, the folder one at the end; the order and the rights are as given."""
+    log: list[Operation] = []
+    with observe(log.append):
+        write_files(tmp_path, [("b", b"1"), ("a", b"2"), ("c", b"")], mode=0o640)
+    assert kinds(log) == [
+        *["create", "write", "fsync", "link", "unlink"] * 2,
+        "create",
+        "fsync",
+        "link",
+        "unlink",
+        "fsync",
+    ]
+    assert [operation.target for operation in log if operation.kind == "link"] == [str(tmp_path / n) for n in "bac"]
+    assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)} == {"b": b"1", "a": b"2", "c": b""}
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+    with observe(log.append):
+        write_files(tmp_path, [])
+    assert len(log) == 15
+
+
+def test_several_files_stop_at_a_taken_name(tmp_path: Path) -> None:
+    """A taken name stops the rest: what came before is published and synced, and the error says how many."""
+    write_file(tmp_path / "taken", b"old")
+    log: list[Operation] = []
+    with observe(log.append), pytest.raises(AlreadyExistsError) as caught:
+        write_files(tmp_path, [("a", b"1"), ("b", b"2"), ("taken", b"3"), ("c", b"4")])
+    assert caught.value.details == {"path": str(tmp_path / "taken"), "written": 2}
+    assert (log[-1].kind, log[-1].path) == ("fsync", str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == ["a", "b", "taken"]
+    assert (tmp_path / "taken").read_bytes() == b"old"
+    log.clear()
+    with observe(log.append), pytest.raises(AlreadyExistsError) as caught:
+        write_files(tmp_path, [("taken", b"3")])
+    assert caught.value.details["written"] == 0
+    assert log == []
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc/x", "a\0b"])
+def test_several_files_of_one_folder(tmp_path: Path, name: str) -> None:
+    """A name that leads elsewhere is refused before anything is written."""
+    with pytest.raises(InvalidInputError, match="is no name of a file"):
+        write_files(tmp_path, [("good", b"1"), (name, b"2")])
+    assert os.listdir(tmp_path) == []
+
+
+def test_several_files_and_every_fault(tmp_path: Path) -> None:
+    """Whichever operation fails, the files before it are whole, their number is told, and no other one is there."""
+    items = [(name, name.encode() * 10) for name in "abc"]
+    log: list[Operation] = []
+    (tmp_path / "count").mkdir()
+    with observe(log.append):
+        write_files(tmp_path / "count", items)
+    for k, step in enumerate(log):
+        folder = tmp_path / f"{k}"
+        folder.mkdir()
+        seen = 0
+
+        def fail(operation: Operation, k: int = k) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == k + 1:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        with observe(fail):
+            if step.kind == "unlink":
+                write_files(folder, items)
+                continue
+            with pytest.raises(StorageError) as caught:
+                write_files(folder, items)
+        count = caught.value.details["written"]
+        assert count == sum(done.kind == "link" for done in log[:k])
+        assert {name: (folder / name).read_bytes() for name in os.listdir(folder)} == dict(items[:count])
+        if k == len(log) - 1:  # the folder's own fsync: none of them may be trusted
+            for name, data in items:
+                with pytest.raises(PoisonedError):
+                    write_file(folder / name, data, replace=True)
+        clear_poison(folder)
 
 
 def test_sweep_takes_old_temporaries_alone(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_stats_count_what_is_there(tmp_path: Path) -> None:
         "dimensions": 256,
         "profile": "balanced",
         "durability": "full",
-        "format": 1,
+        "format": 2,
         "compression_dictionary": False,
     }
     assert expected == {name: stats[name] for name in expected}

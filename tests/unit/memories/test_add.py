@@ -82,7 +82,7 @@ def test_every_field_comes_back(plain: Memories, kind: str, **fields: Any) -> No
     """What add is given is what get returns; an empty line counts as none."""
     memory = plain.add("a text", type=kind, **fields)
     held = plain.get(memory.id)
-    assert replace(memory, similar=()) == held
+    assert replace(memory, similar=(), notices=()) == held
     assert kind == held.type
     for name, value in fields.items():
         expected = tuple(value) if name == "tags" else value or None if isinstance(value, str) else value
@@ -402,7 +402,7 @@ def test_a_store_may_hold_several_precisions(folder: Any, static: Any) -> None:
 
 
 def test_repr_and_hits_text(store: Store) -> None:
-    """A store says where it is; an answer as text cites each memory by its id."""
+    """A store says where it is; an answer as text frames each memory as data, with its id."""
     memory = store.memories.add("Ana likes tea.")
     assert str(store.location) in repr(store)
-    assert f"[{memory.id}] Ana likes tea." == store.memories.recall("tea").text()
+    assert f'<memory id="{memory.id}">\nAna likes tea.\n</memory>' in store.memories.recall("tea").text()

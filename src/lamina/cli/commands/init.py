@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lamina.cli.exit_codes import ExitCode
+from lamina.cli.following import counted
+from lamina.cli.output import to_json
 from lamina.cli.shell import Command, Shell, pass_shell, store_path
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ def command(shell: Shell, path: Path | None, profile: Profile | None) -> ExitCod
             "created": created,
             "embedder": store.embedder,
             "notices": list(store.notices),
+            "files": None if store.synced is None else store.synced.files,
+            "problems": [] if store.synced is None else to_json(store.synced.problems),
+            "index": (location / "MEMORY.md").is_file(),
         }
         shell.emit(document, lambda: _lines(shell, document))
     return ExitCode.OK
@@ -52,6 +57,8 @@ def _lines(shell: Shell, document: dict[str, Any]) -> Iterator[str]:
     yield f"{'Made a store in' if document['created'] else 'There is a store already in'} {paint.bold(location)}"
     if document["created"]:
         yield paint.dim("  .lamina/   the engine's own: leave it alone, and out of version control (it ignores itself)")
+    if document["files"]:
+        yield f"Its {counted(document['files'], 'markdown file')} can be recalled; none was changed."
     if document["embedder"]:
         yield f"Recall matches words and meaning ({document['embedder']})."
     for notice in document["notices"]:
@@ -62,12 +69,24 @@ def _lines(shell: Shell, document: dict[str, Any]) -> Iterator[str]:
     here = (
         [] if Path.cwd() == Path(location) or (named and store_path(named) == Path(location)) else [_export(location)]
     )
-    for line, what in (
-        *here,
-        ('lamina add "We deploy on Tuesdays, never on Fridays."', "remember something"),
-        ('lamina recall "when can I release?"', "ask in your own words"),
-        ("lamina import notes.md", "read a file: text, JSON lines or CSV"),
-    ):
+    if document["files"]:
+        advice = (
+            ('lamina recall "…"', "ask in your own words"),
+            ("lamina index --check", "is every file in MEMORY.md, and does every pointer lead somewhere?")
+            if document["index"]
+            else ("lamina index --fix", "write MEMORY.md, the list that an agent loads every time"),
+            ("lamina open FILE", "edit a memory; any editor will do, changes are taken over"),
+        )
+    else:
+        advice = (
+            (
+                'lamina add "We deploy on Tuesdays." --type project --title "Deploy day"',
+                "remember something, as a file",
+            ),
+            ('lamina recall "when can I release?"', "ask in your own words"),
+            ("lamina index", "what an agent loads every time: MEMORY.md, a line a file"),
+        )
+    for line, what in (*here, *advice):
         yield f"  {paint.cyan(line)}"
         yield paint.dim(f"      {what}")
 

@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from lamina.cli.exit_codes import ExitCode
+from lamina.cli.following import counted
+from lamina.cli.output import to_json
 from lamina.cli.paint import clean
 from lamina.cli.render import size
 from lamina.cli.shell import Command, Shell, pass_shell
@@ -22,6 +24,7 @@ def command(shell: Shell) -> ExitCode:
     """Say which store is used and why, what it holds, which embedder serves it, and what is off."""
     from lamina._version import __version__
     from lamina.config import find_store, load_settings
+    from lamina.folder.index import INDEX_NAME
     from lamina.maintain.doctor import free_bytes
 
     location, reason = find_store(shell.store)
@@ -42,6 +45,31 @@ def command(shell: Shell) -> ExitCode:
             stats = store.stats()
             document |= {name: stats.get(name) for name in _SHOWN}
             document |= {"exists": True, "embedder": store.embedder, "notices": list(store.notices)}
+            document["files"] = None if store.synced is None else store.synced.files
+            document["problems"] = [] if store.synced is None else to_json(store.synced.problems)
+            places = {"private": location, "team": location / "team"}
+            names = [
+                name
+                for name, place in places.items()
+                if name in (shell.scopes or places) and (place / INDEX_NAME).is_file()
+            ]
+            views = [store.memories.index_view(name) for name in names]
+            document["indexes"] = [
+                {
+                    "scope": view.scope,
+                    "path": view.path,
+                    "lines": view.lines,
+                    "lines_limit": store.settings.index_lines,
+                    "bytes": view.bytes,
+                    "bytes_limit": store.settings.index_bytes,
+                    "pointers": view.pointers,
+                    "left_out": len(view.left_out),
+                }
+                for view in views
+                if view.text and not view.generated
+            ]
+            index_notices = [notice for view in views for notice in view.notices]
+            document["notices"] = list(dict.fromkeys((*document["notices"], *index_notices)))
     except NotFoundError as error:
         shell.emit(document, lambda: _lines(shell, document))
         if not shell.json:
@@ -66,6 +94,7 @@ def _lines(shell: Shell, document: dict[str, Any]) -> Iterator[str]:
         yield f"memories   {document['memories']:,}{_split(document['by_scope'])}"
         if document["by_type"]:
             yield f"types      {_split(document['by_type']).strip(' ()')}"
+        yield from _files(document)
         yield f"embedder   {document['embedder'] or 'none: recall matches words only'}"
         if document["vectors_waiting"]:
             yield f"           {document['vectors_waiting']:,} vectors wait for `lamina reindex`"
@@ -77,6 +106,19 @@ def _lines(shell: Shell, document: dict[str, Any]) -> Iterator[str]:
         yield f"{paint.yellow('note:')} not applied: {clean(ignored)}"
     for notice in document.get("notices", ()):
         yield f"{paint.yellow('note:')} {clean(notice)}"
+
+
+def _files(document: dict[str, Any]) -> Iterator[str]:
+    """What is markdown: memory files, and how full their indexes are."""
+    if document["files"]:
+        wrong = len(document["problems"])
+        more = f", {counted(wrong, 'problem')}: `lamina sync` names them" if wrong else ""
+        yield f"files      {document['files']:,}{more}"
+    for number, index in enumerate(document["indexes"]):
+        left = f", {index['left_out']:,} pointers not loaded" if index["left_out"] else ""
+        lines = f"{index['lines']:,} of {index['lines_limit']:,} lines"
+        used = f"{index['bytes']:,} of {index['bytes_limit']:,} bytes"
+        yield f"{'' if number else 'index':<11}{clean(index['path'])}: {lines}, {used}{left}"
 
 
 def _split(counts: dict[str, int] | None) -> str:

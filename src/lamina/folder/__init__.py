@@ -1,0 +1,1 @@
+"""The memory directory: markdown that people edit, and the index that agents load."""

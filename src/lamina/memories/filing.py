@@ -1,0 +1,427 @@
+"""Writing memories that are files: file, then row, then pointer; deletion goes the other way.
+
+Every change holds the folder and first says in its journal what it is about to do, so that whoever holds the folder
+next finishes what a killed process left (:mod:`lamina.memories.recovery`).
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from lamina import fs
+from lamina.errors import AlreadyExistsError, ConflictError, InvalidInputError, NotFoundError
+from lamina.folder.dates import relative_dates
+from lamina.folder.names import file_name, free_name
+from lamina.guard.secrets import find_secrets
+from lamina.memories.adoption import (
+    content_hash,
+    document_changes,
+    document_fields,
+    is_filed,
+    label,
+    read_memory,
+    to_record,
+)
+from lamina.memories.context import Context
+from lamina.memories.drafts import Prepared
+from lamina.memories.folder import MAX_FILE_BYTES, TEAM, Folder, stamp_tuple
+from lamina.memories.pointers import add_pointers, check_indexes, remove_pointers, retitle_pointer
+from lamina.memories.revisions import Planned, plan, plan_end, vectorise, write_planned
+from lamina.memories.uses import write_uses
+from lamina.storage import mirror
+from lamina.storage.mirror import FileRow
+from lamina.storage.reader import Reader
+from lamina.storage.records import Action, Record
+from lamina.storage.writer import Writer
+from lamina.types import Deletion
+
+__all__ = ["change_filed", "delete_filed", "notices_of", "render_file", "write_files"]
+
+PRIVATE_MODE, TEAM_MODE = 0o600, 0o644
+_TRIES = 5
+"""Names that are tried where other programs take them at the same moment."""
+
+
+def render_file(prepared: Prepared, *, created: bool) -> None:
+    """Give a new memory that will be a file its bytes.
+
+    Args:
+        prepared: The memory.
+        created: Whether the time of its making was given, so that the file has to say it.
+
+    Raises:
+        InvalidInputError: Its text carries a secret and is for the team, or it is too large for a file.
+    """
+    from lamina.folder.document import render_document
+
+    check_shareable(prepared.record)
+    data = render_document(**document_fields(prepared.record, created=created))
+    if len(data) > MAX_FILE_BYTES:
+        raise InvalidInputError(
+            f"The memory would be a file of {len(data):,} bytes; at most {MAX_FILE_BYTES:,} fit.",
+            hint="Cut it into several memories.",
+        )
+    prepared.file = data
+
+
+def check_shareable(record: Record) -> None:
+    """Raise unless a memory may be written for its scope.
+
+    Raises:
+        InvalidInputError: It is for the team and carries a secret.
+    """
+    if record.scope != TEAM:
+        return
+    parts = (record.title, record.description, record.text, record.source, record.metadata_json(), *record.tags)
+    found = find_secrets("\n".join(part for part in parts if part))
+    if found:
+        kinds = ", ".join(dict.fromkeys(secret.kind for secret in found))
+        raise InvalidInputError(
+            f"The text looks as if it carried a secret ({kinds}), and scope team is made to be committed to git.",
+            hint="Take it out and say where it is kept instead, or write it to scope private.",
+            kinds=[secret.kind for secret in found],
+        )
+
+
+def notices_of(record: Record) -> Iterator[str]:
+    """Yield what the writer of a memory should know of what it says."""
+    if record.scope == TEAM and record.type == "user":
+        yield "A memory of type user is about one person, and scope team is everybody's: keep it in scope private."
+    found = relative_dates(record.text)
+    if found:
+        yield f"{', '.join(repr(phrase) for phrase in found[:3])} will not be understood later: write the date."
+
+
+# --- adding ----------------------------------------------------------------------------------------------------------
+
+
+def write_files(context: Context, batch: Sequence[Prepared], write_rows: Callable[[Writer], None]) -> tuple[str, ...]:
+    """Write new memories as files, rows and pointers; return what the writer should know of the indexes.
+
+    Args:
+        context: Of the store.
+        batch: The memories, each with the bytes of its file; each record gets its path.
+        write_rows: Writes all rows of the call, those of the batch among them, in one transaction.
+
+    Raises:
+        LockedError: Someone kept changing files.
+        InvalidInputError: An index cannot be kept: it is a link, a folder or no text.
+    """
+    folder = context.folder
+    with folder.changing(context, context.settings.busy_timeout):
+        scopes = list(dict.fromkeys(item.record.scope for item in batch))
+        check_indexes(folder, [folder.scope_folder(scope) for scope in scopes])
+        for scope in scopes:
+            _publish(folder, scope, [item for item in batch if item.record.scope == scope], batch)
+        rows = [_row_of(folder, item.record, item.file or b"") for item in batch]
+        with context.catalog.write("adding a memory" if len(batch) == 1 else "adding memories") as writer:
+            write_rows(writer)
+            for row in rows:
+                mirror.put(writer.db, row)
+            folder.forget_left(writer)
+        notices = add_pointers(context, folder, [(str(item.record.path), *label(item.record)) for item in batch])
+        folder.journal.clear()
+    return notices
+
+
+def _publish(folder: Folder, scope: str, drafts: Sequence[Prepared], batch: Sequence[Prepared]) -> None:
+    """Give each draft a free name in its scope's folder, and write it; nothing is ever replaced."""
+    place = folder.scope_folder(scope)
+    if place:
+        fs.make_dir(folder.at(place), mode=0o755)
+    mode = TEAM_MODE if scope == TEAM else PRIVATE_MODE
+    waiting = list(drafts)
+    for _ in range(_TRIES):
+        taken = set(folder.names_in(place))
+        for draft in waiting:
+            name = free_name(file_name(draft.record.type, label(draft.record)[0]), taken)
+            taken.add(name)
+            draft.record.path = f"{place}/{name}" if place else name
+        _announce(folder, [item.record for item in batch])
+        try:
+            names = [(str(draft.record.path).rsplit("/", 1)[-1], draft.file or b"") for draft in waiting]
+            fs.write_files(folder.at(place), names, mode=mode)
+        except AlreadyExistsError as error:  # another program was faster
+            waiting = waiting[int(error.details.get("written", 0)) :]
+            continue
+        return
+    raise ConflictError(
+        f"Other programs keep making files of the same names in {place or folder.root}.", hint="Repeat the call."
+    )
+
+
+def _announce(folder: Folder, records: Iterable[Record]) -> None:
+    items = [{"id": record.id, "path": record.path, "pointer": list(label(record))} for record in records]
+    folder.journal.write({"op": "add", "items": [item for item in items if item["path"]]})
+
+
+def _row_of(folder: Folder, record: Record, data: bytes) -> FileRow:
+    stamp = fs.stamp_of(folder.at(str(record.path)))
+    return FileRow(
+        path=str(record.path),
+        memory=record.id,
+        hash=content_hash(data),
+        body=content_hash(record.text.strip().encode("utf-8")),
+        stamp=mirror.UNSURE if stamp is None else stamp_tuple(stamp),
+    )
+
+
+# --- changing --------------------------------------------------------------------------------------------------------
+
+
+def change_filed(
+    context: Context,
+    id: str,
+    action: Action,
+    changed: Callable[[Reader, Record], Record],
+    *,
+    vector: Any = None,
+) -> tuple[Record, tuple[str, ...]]:
+    """Change a memory that is a file, or becomes one, or ceases to be one.
+
+    Returns:
+        The new revision, and what its writer should know.
+
+    Raises:
+        ConflictError: Somebody changed the file since it was last read; both texts are kept.
+        InvalidInputError: The change may not be made.
+    """
+    folder = context.folder
+    with folder.changing(context, context.settings.busy_timeout):
+        with context.catalog.read("reading what is to change") as reader:
+            before = context.current(reader, id)
+            after = changed(reader, before)
+            row = mirror.by_memory(reader.db, id) if before.path else None
+        if after == before and vector is None:
+            return before, ()
+        filed = is_filed(after.scope, after.type)
+        if filed and (before.scope != after.scope or document_changes(before, after)):
+            check_shareable(after)
+        change = _Change(context, before, after, row=row, action=action, vector=vector)
+        if before.path and filed:
+            notices = change.rewrite() if before.scope == after.scope else change.relocate()
+        elif filed:
+            notices = change.become_file()
+        else:
+            notices = change.become_row()
+        folder.journal.clear()
+    return change.after, (*notices, *(notices_of(after) if after.text != before.text else ()))
+
+
+class _Change:
+    """One change of a memory that is or becomes a file; the folder is held."""
+
+    def __init__(
+        self,
+        context: Context,
+        before: Record,
+        after: Record,
+        *,
+        row: FileRow | None,
+        action: Action,
+        vector: Any,
+    ) -> None:
+        self.context, self.folder = context, context.folder
+        self.before, self.after = before, after
+        self.row, self.action, self.vector = row, action, vector
+
+    def rewrite(self) -> tuple[str, ...]:
+        """Change the file where it is."""
+        path = str(self.before.path)
+        data = self._unchanged(wanted=True)
+        new = self._edited(data)
+        change = self._pointer_change()
+        self._announce_update(path, data, new)
+        if new != data:
+            self._replace(path, new, data)
+        self._write_row(path, new)
+        return self._pointers(path, change)
+
+    def relocate(self) -> tuple[str, ...]:
+        """Move the file to another scope: the new one is complete before the old one goes."""
+        old = str(self.before.path)
+        data = self._unchanged(wanted=True)
+        place = self.folder.scope_folder(self.after.scope)
+        check_indexes(self.folder, [place])
+        new = self._edited(data)
+        path = self._free(place, old.rsplit("/", 1)[-1])
+        self._publish(path, new, "move")
+        self._write_row(path, new, leaving=old)
+        notices = add_pointers(self.context, self.folder, [(path, *label(self.after))]) if self._shown() else ()
+        remove_pointers(self.folder, [old])
+        fs.remove_file(self.folder.absolute(old), missing_ok=True)
+        return notices
+
+    def become_file(self) -> tuple[str, ...]:
+        """A row becomes a file."""
+        from lamina.folder.document import render_document
+
+        place = self.folder.scope_folder(self.after.scope)
+        check_indexes(self.folder, [place])
+        path = self._free(place, file_name(self.after.type, label(self.after)[0]))
+        data = render_document(**document_fields(self.after, created=True))
+        self._publish(path, data, "file")
+        self._write_row(path, data)
+        return add_pointers(self.context, self.folder, [(path, *label(self.after))]) if self._shown() else ()
+
+    def become_row(self) -> tuple[str, ...]:
+        """A file becomes a row: the row is complete before the file goes."""
+        old = str(self.before.path)
+        self._unchanged(wanted=True)
+        self._write_row(None, b"", leaving=old)
+        remove_pointers(self.folder, [old])
+        fs.remove_file(self.folder.absolute(old), missing_ok=True)
+        return ()
+
+    def _announce_update(self, path: str, seen: bytes, new: bytes) -> None:
+        self.folder.journal.write(
+            {
+                "op": "update",
+                "path": path,
+                "seen": content_hash(seen).hex(),
+                "new": content_hash(new).hex(),
+                "pointer": self._pointer_change(),
+                "old": list(label(self.before)),
+                "title": list(label(self.after)),
+                "items": [{"id": self.before.id, "path": path, "pointer": list(label(self.after))}]
+                if self._pointer_change() == "add"
+                else [],
+            }
+        )
+
+    def _unchanged(self, *, wanted: bool) -> bytes:
+        """Return the file's bytes, which must be those that the catalog knows.
+
+        Raises:
+            ConflictError: They are others; what was to be written is kept.
+        """
+        path = str(self.before.path)
+        try:
+            data = fs.read_file(self.folder.absolute(path), max_bytes=MAX_FILE_BYTES, follow=False)
+        except NotFoundError:
+            raise self.folder.conflict(path, self._whole() if wanted else None) from None
+        if self.row is None or content_hash(data) != self.row.hash:
+            raise self.folder.conflict(path, self._whole() if wanted else None)
+        return data
+
+    def _whole(self) -> bytes:
+        """What the file would say if nobody else had changed it."""
+        from lamina.folder.document import render_document
+
+        return render_document(**document_fields(self.after, created=True))
+
+    def _edited(self, data: bytes) -> bytes:
+        from lamina.folder.document import edit_document
+
+        return edit_document(data, document_changes(self.before, self.after))
+
+    def _replace(self, path: str, new: bytes, seen: bytes) -> None:
+        try:
+            fs.replace_file(self.folder.absolute(path), new, seen=seen)
+        except (ConflictError, NotFoundError) as error:
+            self.folder.journal.clear()  # nothing was done
+            raise self.folder.conflict(path, new) from error
+
+    def _free(self, place: str, name: str) -> str:
+        name = free_name(name, self.folder.names_in(place))
+        return f"{place}/{name}" if place else name
+
+    def _publish(self, path: str, data: bytes, operation: str) -> None:
+        place = posixpath.dirname(path)
+        if place:
+            fs.make_dir(self.folder.at(place), mode=0o755)
+        items = [{"id": self.before.id, "path": path, "pointer": list(label(self.after))}]
+        self.folder.journal.write({"op": operation, "hash": content_hash(data).hex(), "items": items})
+        mode = TEAM_MODE if self.after.scope == TEAM else PRIVATE_MODE
+        fs.write_file(self.folder.absolute(path, for_writing=True), data, mode=mode)
+
+    def _write_row(self, path: str | None, data: bytes, *, leaving: str | None = None) -> None:
+        after = self.after
+        after.path = path
+        if path is not None:
+            read = read_memory(data, path)
+            stamp = fs.stamp_of(self.folder.at(path))
+            mtime = 0 if stamp is None else stamp.mtime_ns // 1000
+            # What the file says is what is known, so that the next sync finds nothing to change.
+            after, _ = to_record(read, id=after.id, path=path, scope=after.scope, mtime=mtime, before=self.before)
+            self.after = after
+        with self.context.catalog.read("preparing a change") as reader:
+            change: Planned = plan(self.context, reader, self.before, after, action=self.action, vector=self.vector)
+        vectorise(self.context, [change])
+        with self.context.catalog.write("changing a memory") as writer:
+            if not write_planned(self.context, writer, change):
+                raise ConflictError(f"Others keep changing memory {self.before.id}.", hint="Repeat the call.")
+            if leaving is not None and self.row is not None:
+                mirror.put(
+                    writer.db,
+                    FileRow(path=leaving, memory=None, hash=self.row.hash, stamp=self.row.stamp, leaving=True),
+                )
+            if path is not None:
+                mirror.put(writer.db, _row_of(self.folder, after, data))
+            self.folder.forget_left(writer)
+            write_uses(self.context, writer)
+
+    def _shown(self) -> bool:
+        """Whether the memory has a pointer: one that was replaced by another has none."""
+        return self.after.superseded_by is None
+
+    def _pointer_change(self) -> str:
+        before, after = self.before, self.after
+        if (before.superseded_by is None) != (after.superseded_by is None):
+            return "remove" if before.superseded_by is None else "add"
+        return "retitle" if label(before) != label(after) else ""
+
+    def _pointers(self, path: str, change: str) -> tuple[str, ...]:
+        before = self.before
+        if change == "remove":
+            remove_pointers(self.folder, [path])
+        elif change == "add":
+            return add_pointers(self.context, self.folder, [(path, *label(self.after))])
+        elif change == "retitle":
+            retitle_pointer(self.folder, path, label(before), label(self.after))
+        return ()
+
+
+# --- deleting --------------------------------------------------------------------------------------------------------
+
+
+def delete_filed(context: Context, id: str, finish: Callable[[Writer, Record], None] | None = None) -> Deletion:
+    """Forget a memory that is a file: pointer, then file, then row.
+
+    Args:
+        context: Of the store.
+        id: Of the memory.
+        finish: Does more in the transaction that ends the row.
+
+    Raises:
+        ConflictError: Somebody changed the file since it was last read.
+        NotFoundError: There is no such memory.
+    """
+    folder = context.folder
+    with folder.changing(context, context.settings.busy_timeout):
+        with context.catalog.read("reading what is to go") as reader:
+            record = context.current(reader, id)
+            change = plan_end(reader, record)
+            row = mirror.by_memory(reader.db, id)
+        path = str(record.path)
+        try:
+            data = fs.read_file(folder.absolute(path), max_bytes=MAX_FILE_BYTES, follow=False)
+        except NotFoundError:
+            data = None
+        if data is not None and (row is None or content_hash(data) != row.hash):
+            raise folder.conflict(path, None)
+        folder.journal.write({"op": "delete", "id": id, "path": path, "hash": "" if row is None else row.hash.hex()})
+        remove_pointers(folder, [path])
+        fs.remove_file(folder.absolute(path), missing_ok=True)
+        with context.catalog.write("deleting a memory") as writer:
+            if not write_planned(context, writer, change):
+                raise ConflictError(f"Others keep changing memory {id}.", hint="Repeat the call.", id=id)
+            mirror.remove(writer.db, path)
+            write_uses(context, writer)
+            if finish is not None:
+                finish(writer, record)
+        folder.journal.clear()
+    removed = {"row": 1, "text": change.passages, "vector": change.vectors, "file": int(data is not None)}
+    return Deletion(id=id, purged=False, removed=removed, kept=("history: its past texts; purge=True scrubs them too",))

@@ -1,0 +1,135 @@
+"""The folder of a store's files: where they lie, who may change them now, and what was left unfinished."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from lamina import fs
+from lamina.config import ENGINE_FOLDER
+from lamina.errors import ConflictError, LaminaError
+from lamina.guard.paths import contained
+from lamina.storage import mirror
+from lamina.storage.mirror import Stamp
+
+if TYPE_CHECKING:
+    from lamina.memories.context import Context
+    from lamina.storage.writer import Writer
+
+__all__ = ["MAX_FILE_BYTES", "Folder", "scope_of", "stamp_tuple"]
+
+MAX_FILE_BYTES = 10_000_000
+"""A larger file is no memory; :data:`lamina.memories.checks.MAX_TEXT` has as many characters."""
+TEAM = "team"
+LOCK_NAME = "folder.lock"
+JOURNAL_NAME = "folder.journal"
+CONFLICTS = "conflicts"
+"""Where texts are kept that lost against somebody's edit of the same file."""
+
+
+def scope_of(path: str) -> str:
+    """Return the scope that a file lies in, given its path relative to the store."""
+    return TEAM if path.startswith(f"{TEAM}/") else "private"
+
+
+def stamp_tuple(stamp: fs.Stamp) -> Stamp:
+    """Return a file's stamp as the catalog keeps it."""
+    return stamp.size, stamp.mtime_ns, stamp.ctime_ns, stamp.inode
+
+
+class Folder:
+    """The files of one store.
+
+    Changes of files, and the taking over of changed files, exclude each other through one lock; whoever gets it finds
+    in the journal what the last holder was about to do when it was killed.
+
+    Args:
+        root: The store's folder.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.engine = os.path.join(root, ENGINE_FOLDER)
+        self.journal = fs.Journal(os.path.join(self.engine, JOURNAL_NAME))
+        self.left: list[str] = []
+        """Files that are gone and still known as leaving; forgotten with the next write."""
+        self._lock = fs.FileLock(os.path.join(self.engine, LOCK_NAME))
+
+    @contextmanager
+    def changing(self, context: Context, wait: float) -> Iterator[None]:
+        """Hold the folder alone; what an earlier holder left unfinished is finished first.
+
+        Args:
+            context: Of the store.
+            wait: Seconds to wait for another holder.
+
+        Raises:
+            LockedError: Another process or thread kept it for longer.
+        """
+        from lamina.memories.recovery import recover
+
+        with self._lock.hold(wait):
+            recover(context, self)
+            yield
+
+    def at(self, path: str) -> str:
+        """Return the absolute path of something in the store, given its path relative to it; nothing is checked."""
+        return os.path.join(self.root, path) if path else self.root
+
+    def absolute(self, path: str, *, for_writing: bool = False) -> str:
+        """Return the absolute path of a file of the store.
+
+        Raises:
+            InvalidInputError: A symbolic link on the way leads outside.
+        """
+        return contained(self.root, path, for_writing=for_writing)
+
+    def scope_folder(self, scope: str) -> str:
+        """Return the folder of a scope, relative to the store; empty for the store's own."""
+        return TEAM if scope == TEAM else ""
+
+    def names_in(self, folder: str) -> list[str]:
+        """Return the names that are taken in a folder relative to the store; none where it is not there."""
+        try:
+            return os.listdir(self.at(folder))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise fs.translate(error, self.at(folder), "list") from error
+
+    def forget_left(self, writer: Writer) -> None:
+        """Forget files that were leaving and are gone, along with a write that happens anyway."""
+        left, self.left = self.left, []
+        for path in left:
+            mirror.remove_left(writer.db, path)
+
+    def keep_loser(self, path: str, data: bytes) -> str:
+        """Keep what would have been written to a file that somebody changed; return where, relative to the store."""
+        folder = os.path.join(self.engine, CONFLICTS)
+        fs.make_dir(folder, mode=0o700)
+        stem = path.rsplit("/", 1)[-1].removesuffix(".md")
+        name = f"{stem[:100]}.{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{time.time_ns() % 10**9:09d}.md"
+        fs.write_file(os.path.join(folder, name), data, mode=0o600)
+        return f"{ENGINE_FOLDER}/{CONFLICTS}/{name}"
+
+    def conflict(self, path: str, wanted: bytes | None) -> ConflictError:
+        """Return the error for a file that somebody changed since it was last read; both texts are kept."""
+        details = {"path": path}
+        kept = ""
+        if wanted is not None:
+            details["kept"] = self.keep_loser(path, wanted)
+            details["wanted"] = wanted.decode("utf-8", "replace")
+            kept = f" What was to be written is kept in {details['kept']}."
+        try:
+            found = fs.read_file(self.at(path), max_bytes=MAX_FILE_BYTES)
+            details["found"] = found.decode("utf-8", "replace")
+        except LaminaError:  # it adds to the error, which stands without it
+            details["found"] = ""
+        return ConflictError(
+            f"{path} was changed by someone else since it was last read, and stays as they left it.{kept}",
+            hint="Run `lamina sync`, look at both texts, and repeat the change.",
+            **details,
+        )

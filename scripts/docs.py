@@ -1,19 +1,25 @@
-"""Writes the generated documentation: the command reference and the README's picture.
+"""Writes the generated documentation: the command reference, and the pictures of README and guides.
 
-``python scripts/docs.py`` writes both, ``--check`` writes nothing and fails when the reference is out of date.
+``python scripts/docs.py`` writes all, ``--check`` writes nothing and fails when the reference is out of date.
 """
 
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
 import tempfile
-from contextlib import redirect_stdout
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "cli.md"
-PICTURE = ROOT / "docs" / "images" / "recall.svg"
+IMAGES = ROOT / "docs" / "images"
+PEOPLE = "/home/ana"
+"""What stands in pictures instead of the temporary folder."""
 WIDTH = 100
 QUESTION = "what happens to my memories when the power goes out?"
 
@@ -70,36 +76,165 @@ def reference() -> str:
             for inner in command.list_commands(group):
                 found = command.get_command(group, inner)
                 assert found is not None
+                if found.hidden:
+                    continue
                 parts.append(f"### lamina {name} {inner}\n\n{fenced(found, inner, group)}")
     return "\n".join(parts)
 
 
-def lamina(*arguments: str) -> str:
-    """Run one command as on a colour terminal and return what it wrote to standard output."""
+def lamina(*arguments: str, code: int = 0) -> str:
+    """Run one command as on a colour terminal and return what it wrote, notes after answers."""
     from lamina.cli.app import run
     from lamina.cli.shell import Shell
 
-    with redirect_stdout(io.StringIO()) as output:
-        code = run(list(arguments), obj=Shell(color=True, width=WIDTH))
-    if code:
-        raise SystemExit(f"lamina {' '.join(arguments)} ended with {code}")
-    return output.getvalue()
+    with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()) as notes:
+        found = run(list(arguments), obj=Shell(color=True, width=WIDTH))
+    if found != code:
+        raise SystemExit(f"lamina {' '.join(arguments)} ended with {found}: {notes.getvalue()}")
+    return output.getvalue() + notes.getvalue()
 
 
-def picture() -> str:
-    """Return an SVG of a real answer to a real question, in the colours of a terminal."""
+def drawn(title: str, *steps: tuple[str, str]) -> str:
+    """Return an SVG of commands and what they printed, in the colours of a terminal."""
     from rich.console import Console
     from rich.text import Text
 
-    with tempfile.TemporaryDirectory() as folder:
-        store = str(Path(folder) / "store")
-        lamina("--store", store, "import", str(ROOT / "examples" / "tour.jsonl"))
-        answer = lamina("--store", store, "recall", QUESTION, "--limit", "3")
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    console.print(Text.assemble(("$ ", "green"), f'lamina recall "{QUESTION}" --limit 3'))
-    console.print()
-    console.print(Text.from_ansi(answer.rstrip()))
-    return console.export_svg(title="lamina", code_format=_TEMPLATE, unique_id="lamina")
+    for number, (command, answer) in enumerate(steps):
+        if number:
+            console.print()
+        console.print(Text.assemble(("$ ", "green"), command))
+        if answer:
+            console.print()
+            console.print(Text.from_ansi(answer.rstrip()))
+    return console.export_svg(title=title, code_format=_TEMPLATE, unique_id="lamina")
+
+
+def recall_picture(folder: Path) -> str:
+    """A real answer to a real question."""
+    store = str(folder / "store")
+    lamina("--store", store, "import", str(ROOT / "examples" / "tour.jsonl"))
+    answer = lamina("--store", store, "recall", QUESTION, "--limit", "3")
+    return drawn("lamina", (f'lamina recall "{QUESTION}" --limit 3', answer))
+
+
+def notes(folder: Path, files: dict[str, tuple[str, str, str]]) -> None:
+    """Write memory files as a person's editor would: ``{name: (title, description, text)}``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (title, description, text) in files.items():
+        kind = name.split("_")[0]
+        front = f"---\nname: {title}\ndescription: {description}\ntype: {kind}\n---\n\n"
+        (folder / name).write_text(f"{front}{text}\n", encoding="utf-8")
+
+
+PRIVATE = {
+    "user_ana.md": ("Ana", "backend engineer, new to Go", "Ana writes Python for a living and is new to Go."),
+    "feedback_no_mocks.md": (
+        "No mocks of the database",
+        "tests run against a real one",
+        "Tests run against a real database.\n\n**Why:** A mocked migration passed and broke production.",
+    ),
+}
+TEAM = {
+    "project_release_freeze.md": (
+        "Release freeze",
+        "no merges from 2026-03-05 until the audit is done",
+        "Merges stop on 2026-03-05.\n\n**Why:** The auditors sign one commit.",
+    ),
+    "reference_dashboards.md": ("Dashboards", "where latency is watched", "Latency: `grafana/d/api`."),
+}
+
+
+def index_of(folder: Path, title: str, files: dict[str, tuple[str, str, str]]) -> None:
+    """Write the index of memory files."""
+    lines = [f"- [{name}]({file}) — {hook}" for file, (name, hook, _) in files.items()]
+    (folder / "MEMORY.md").write_text(f"# {title}\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+def shop(folder: Path) -> Path:
+    """Return a small memory directory with both scopes, opened once."""
+    store = folder / "shop" / "memory"
+    notes(store, PRIVATE)
+    notes(store / "team", TEAM)
+    index_of(store, "Memory", PRIVATE)
+    index_of(store / "team", "Team memory", TEAM)
+    lamina("--store", str(store), "init")
+    return store
+
+
+def index_picture(folder: Path) -> str:
+    """What an agent loads."""
+    store = shop(folder)
+    lamina("--store", str(store), "index")
+    return drawn("lamina index", ("lamina index", lamina("--store", str(store), "index")))
+
+
+def check_picture(folder: Path) -> str:
+    """An index that people and programs have neglected."""
+    store = shop(folder)
+    notes(store, {"project_prices.md": ("Prices", "rounding", "Prices round half up. See [[project_currencies]].")})
+    with (store / "MEMORY.md").open("a", encoding="utf-8") as index:
+        index.write("- [Old runbook](reference_runbook.md) — gone\n- [Ana again](user_ana.md) — a second line\n")
+    where = ("--store", str(store))
+    shown = lamina(*where, "index", "--check", code=7)
+    planned = lamina(*where, "index", "--fix", "--dry-run")
+    return drawn("lamina index --check", ("lamina index --check", shown), ("lamina index --fix --dry-run", planned))
+
+
+def sync_picture(folder: Path) -> str:
+    """What people did to the files since the last time."""
+    store = shop(folder)
+    notes(store, {"project_prices.md": ("Prices", "rounding", "Prices round half up.")})
+    with (store / "user_ana.md").open("a", encoding="utf-8") as file:
+        file.write("She reviews on Fridays.\n")
+    (store / "team" / "project_release_freeze.md").rename(store / "team" / "project_freeze_2026.md")
+    (store / "feedback_no_mocks.md").unlink()
+    broken = "---\ntype: project\n---\n\n<<<<<<< HEAD\nDeploys at noon.\n=======\nDeploys at ten.\n>>>>>>> theirs\n"
+    (store / "team" / "project_deploys.md").write_text(broken, encoding="utf-8")
+    return drawn("lamina sync", ("lamina sync", lamina("--store", str(store), "sync")))
+
+
+def git(folder: Path, *arguments: str, who: str = "Ana", hours: float = 0) -> None:
+    """Run git for one of two people, so many hours ago."""
+    moment = (datetime.now(UTC) - timedelta(hours=hours)).isoformat(timespec="seconds")
+    person = {"NAME": who, "EMAIL": f"{who.lower()}@example.org", "DATE": moment}
+    own = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in person.items()}
+    environment = {**os.environ, **own, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    command = ["git", "-C", str(folder), *arguments]
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+
+
+def team_picture(folder: Path) -> str:
+    """Two clones: one has committed and pushed, the other has fetched, committed and edited."""
+    store = shop(folder)
+    project, other, origin = store.parent, folder / "bo", folder / "origin.git"
+    (project / ".gitignore").write_text("/memory/*.md\n", encoding="utf-8")  # private memories stay at home
+    git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
+    git(folder, "init", "--quiet", "--initial-branch=main", str(project))
+    git(project, "add", ".")
+    git(project, "commit", "--quiet", "-m", "Team memory", hours=75)
+    git(project, "remote", "add", "origin", str(origin))
+    git(project, "push", "--quiet", "--set-upstream", "origin", "main")
+    git(folder, "clone", "--quiet", str(origin), str(other))
+    notes(other / "memory" / "team", {"project_deploys.md": ("Deploys", "at ten", "Deploys go out at ten.")})
+    git(other, "add", ".")
+    git(other, "commit", "--quiet", "-m", "When deploys go out", who="Bo", hours=20)
+    git(other, "push", "--quiet")
+    git(project, "fetch", "--quiet")
+    with (store / "team" / "reference_dashboards.md").open("a", encoding="utf-8") as file:
+        file.write("Errors: `grafana/d/errors`.\n")
+    git(project, "commit", "--quiet", "-a", "-m", "Where errors are watched", hours=2)
+    notes(store / "team", {"project_prices.md": ("Prices", "rounding", "Prices round half up.")})
+    return drawn("lamina team status", ("lamina team status", lamina("--store", str(store), "team", "status")))
+
+
+PICTURES: dict[str, Callable[[Path], str]] = {
+    "recall.svg": recall_picture,
+    "index.svg": index_picture,
+    "index-check.svg": check_picture,
+    "sync.svg": sync_picture,
+    "team-status.svg": team_picture,
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -112,9 +247,12 @@ def main(arguments: list[str]) -> int:
         return 0
     REFERENCE.write_text(text, encoding="utf-8")
     print(f"wrote {REFERENCE.relative_to(ROOT)}")
-    PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    PICTURE.write_text(picture(), encoding="utf-8")
-    print(f"wrote {PICTURE.relative_to(ROOT)}")
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    for name, picture in PICTURES.items():
+        with tempfile.TemporaryDirectory() as made:
+            folder = Path(made).resolve()
+            (IMAGES / name).write_text(picture(folder).replace(str(folder), PEOPLE), encoding="utf-8")
+        print(f"wrote {(IMAGES / name).relative_to(ROOT)}")
     return 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lamina.errors import NotFoundError
 
-__all__ = ["tour_file"]
+__all__ = ["memory_folder", "tour_file"]
 
 
 def tour_file() -> Path:
@@ -21,13 +21,35 @@ def tour_file() -> Path:
     Raises:
         NotFoundError: Neither is there.
     """
+    return _find("tour.jsonl", "tour.jsonl")
+
+
+def memory_folder() -> Path:
+    """Return the path of the project's own memory directory; it is to be copied, not opened as a store.
+
+    Returns:
+        The copy inside an installed wheel, else the folder of the source tree.
+
+    Raises:
+        NotFoundError: Neither is there.
+    """
+    return _find("project-memory", "project-memory/MEMORY.md").parent
+
+
+def _find(name: str, file: str) -> Path:
+    """Return a file of the examples, where it is there.
+
+    Args:
+        name: What people call it.
+        file: Relative to the examples.
+    """
     here = Path(__file__).resolve().parent
-    candidates = (here / "tour.jsonl", here.parents[2] / "examples" / "tour.jsonl")
+    candidates = (here / file, here.parents[2] / "examples" / file)
     for candidate in candidates:
         if candidate.is_file():
             return candidate
     raise NotFoundError(
-        "The example memories are not part of this installation.",
-        hint="Reinstall lamina, or name a file of your own: lamina tour FILE.",
+        f"The examples ({name}) are not part of this installation.",
+        hint="Reinstall lamina, or name a file of your own: lamina import FILE.",
         looked_at=[str(candidate) for candidate in candidates],
     )

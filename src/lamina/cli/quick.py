@@ -102,7 +102,7 @@ def loaded(store: str | None, scope: str | None) -> tuple[str, list[str]] | None
         return None
     if not settings.enabled:
         return None
-    texts: list[str] = []
+    texts = dict.fromkeys(_SCOPES, "")
     notices: list[str] = []
     for name in _SCOPES if scope is None else (scope,):
         if scope is None and name == "team" and not os.path.lexists(root / name):
@@ -110,8 +110,10 @@ def loaded(store: str | None, scope: str | None) -> tuple[str, list[str]] | None
         found = _read(root, f"{_SCOPES[name]}MEMORY.md", settings, notices)
         if found is None:
             return None
-        texts.append(found)
-    return _joined([text for text in texts if text]), notices
+        texts[name] = found
+    from lamina.folder.index import joined
+
+    return (joined(texts["private"], texts["team"]) if scope is None else texts[scope]), notices
 
 
 def _read(root: Path, name: str, settings: Settings, notices: list[str]) -> str | None:
@@ -137,9 +139,3 @@ def _read(root: Path, name: str, settings: Settings, notices: list[str]) -> str 
     index = Index.parse(data)
     notices += usage_notices(index, limits, name=name)
     return index.text
-
-
-def _joined(texts: Sequence[str]) -> str:
-    if len(texts) < 2:
-        return "".join(texts)
-    return f"{texts[0].rstrip()}\n\n<!-- team/MEMORY.md: links below are relative to team/ -->\n\n{texts[1]}"

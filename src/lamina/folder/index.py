@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lamina.errors import InvalidInputError
 from lamina.folder.pointers import (
@@ -26,7 +27,7 @@ from lamina.folder.pointers import (
     target_key,
 )
 
-__all__ = ["INDEX_NAME", "OVERFLOW_NAME", "Index", "Pointer", "pointer_line", "split_lines"]
+__all__ = ["INDEX_NAME", "OVERFLOW_NAME", "Index", "Pointer", "joined", "pointer_line", "split_lines"]
 
 INDEX_NAME = "MEMORY.md"
 OVERFLOW_NAME = "MEMORY.more.md"
@@ -34,6 +35,7 @@ OVERFLOW_NAME = "MEMORY.more.md"
 _MORE_HOOK = "did not fit here; `lamina recall` finds them"
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _FENCE = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(?:(`{3,})[^`]*|(~{3,}).*)$")
+_REMEMBERED = 200_000  # characters: eight indexes of that length are some ten megabytes
 _NUMBER = re.compile(r"\d[\d,.]*")
 _BOM = "\ufeff"
 
@@ -59,20 +61,7 @@ class Index:
     @classmethod
     def parse(cls, data: bytes) -> Index:
         """Return the index that a file holds. Any bytes are one; ``data`` gives them back."""
-        return cls._of(data.decode("utf-8", "surrogateescape"))
-
-    @classmethod
-    def _of(cls, text: str) -> Index:
-        bom = text.startswith(_BOM)
-        lines = split_lines(text[1:] if bom else text)
-        found, unclosed = _scan(lines)
-        return cls(
-            lines=lines,
-            pointers=tuple(pointer for pointer in found if pointer.target != OVERFLOW_NAME),
-            more=tuple(pointer for pointer in found if pointer.target == OVERFLOW_NAME),
-            bom=bom,
-            unclosed=unclosed,
-        )
+        return _index_of(data.decode("utf-8", "surrogateescape"))
 
     @property
     def data(self) -> bytes:
@@ -219,7 +208,32 @@ class Index:
         return self if tuple(lines) == self.lines else self._with_lines(lines)
 
     def _with_lines(self, lines: Iterable[str]) -> Index:
-        return Index._of(_BOM * self.bom + "".join(lines))
+        return _index_of(_BOM * self.bom + "".join(lines))
+
+
+def _index_of(text: str) -> Index:
+    """Return the index that a text is."""
+    return _read(text) if len(text) <= _REMEMBERED else _read.__wrapped__(text)
+
+
+@lru_cache(maxsize=8)  # what one edit leaves, the next one reads: reading it is most of what an edit costs
+def _read(text: str) -> Index:
+    bom = text.startswith(_BOM)
+    lines = split_lines(text[1:] if bom else text)
+    found, unclosed = _scan(lines)
+    return Index(
+        lines=lines,
+        pointers=tuple(pointer for pointer in found if pointer.target != OVERFLOW_NAME),
+        more=tuple(pointer for pointer in found if pointer.target == OVERFLOW_NAME),
+        bom=bom,
+        unclosed=unclosed,
+    )
+
+
+def joined(private: str, team: str) -> str:
+    """Return both scopes' indexes as one text; a remark says where the team's links begin."""
+    remark = f"<!-- team/{INDEX_NAME}: links below are relative to team/ -->\n\n"
+    return "\n\n".join(part for part in (private.rstrip() if team else private, team and remark + team) if part)
 
 
 def split_lines(text: str) -> tuple[str, ...]:

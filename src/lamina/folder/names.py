@@ -108,6 +108,8 @@ def folded(path: str) -> str:
 
     That is Unicode's canonical caseless matching (The Unicode Standard, D145), with ``ß`` and ``ss`` alike.
     """
+    if path.isascii():  # thousands are folded for each name that is chosen
+        return path.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())
 
 

@@ -195,6 +195,7 @@ def encode_target(target: str, suffix: str = "") -> str:
     return whole if _PLAIN_TARGET.fullmatch(whole) else f"<{whole}>"
 
 
+@lru_cache(maxsize=4096)  # every edit of an index compares all of its targets
 def target_key(target: str) -> str:
     """Return a target as it is compared: normalised, NFC. ``./a.md`` and ``a.md`` are one."""
     path = _normal(target)

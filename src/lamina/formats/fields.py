@@ -55,7 +55,9 @@ SETTABLE: Final = (
 UNKNOWN_HINT: Final = "Name fields with --map FIELD=KEY, or choose --unknown metadata or --unknown ignore."
 TEXT_HINT: Final = "Name the one that holds it with --map text=KEY."
 
-_KEPT_BY_STORE: Final = frozenset(("id", "updated_at", "uses", "helped", "hurt", "superseded_by", "path", "similar", "notices"))
+_KEPT_BY_STORE: Final = frozenset(
+    ("id", "updated_at", "uses", "helped", "hurt", "superseded_by", "path", "similar", "notices")
+)
 _TAG_SEPARATORS: Final = re.compile(r"[;,]")
 
 OnProblem = Callable[[InvalidInputError], None]

@@ -28,6 +28,7 @@ __all__ = [
     "remove_file",
     "stray_files",
     "sweep_temporary",
+    "sync_bytes",
     "sync_dir",
     "sync_names",
     "temporary_name",
@@ -161,11 +162,7 @@ def write_temporary(temporary: str, target: str, parts: Iterable[bytes], mode: i
                 hint="Check the disk, then run `lamina verify`.",
                 path=target,
             )
-        try:
-            report("fsync", temporary)
-            _sync(fd)
-        except OSError as error:
-            raise poison(target, error) from error
+        sync_bytes(fd, temporary, blame=target)
     finally:
         os.close(fd)
 
@@ -382,6 +379,15 @@ def _sync(fd: int) -> None:
         else:
             return
     os.fsync(fd)
+
+
+def sync_bytes(fd: int, path: str, *, blame: str | None = None) -> None:
+    """Fsync an open file; where that fails, ``blame`` (the file itself when None) is poisoned."""
+    try:
+        report("fsync", path)
+        _sync(fd)
+    except OSError as error:
+        raise poison(blame or path, error) from error
 
 
 def sync_names(folder: str, *, blame: str) -> None:

@@ -1,7 +1,7 @@
 """One small record of an operation in progress, so that whoever opens next can finish what a killed process began.
 
-A killed process loses nothing that it handed to the kernel, so a record costs no fsync. After a power loss it may be
-missing, torn, or an earlier one: what it says is a reason to look, never the truth.
+A killed process loses nothing that it handed to the kernel, so a record costs no fsync unless it is asked for. After a
+power loss it may be missing, torn, or an earlier one: what it says is a reason to look, never the truth.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import zlib
 from typing import Any
 
 from lamina.errors import InvalidInputError, NotFoundError
-from lamina.fs._files import write_all
+from lamina.fs._files import sync_bytes, sync_names, write_all
 from lamina.fs._reading import read_file
 from lamina.fs._seam import report
 from lamina.fs._translate import translate
@@ -40,13 +40,14 @@ class Journal:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.path.abspath(os.fspath(path))
 
-    def write(self, record: dict[str, Any]) -> None:
-        """Replace the record. ``kill -9`` keeps it once this returns; power loss may not.
+    def write(self, record: dict[str, Any], *, durable: bool = False) -> None:
+        """Replace the record. ``kill -9`` keeps it once this returns; power loss only where it is ``durable``.
 
         A kill within the call leaves the old record, the new one, or none.
 
         Args:
             record: JSON-serialisable, with strings as keys.
+            durable: Sync it, for what must not be met without its record: two fsyncs.
 
         Raises:
             InvalidInputError: It is not JSON-serialisable, or larger than 1,000,000 bytes.
@@ -77,8 +78,12 @@ class Journal:
                 write_all(fd, self.path, _HEAD % (len(body), zlib.crc32(body)) + body, 0)
                 report("truncate", self.path, size=size)
                 os.ftruncate(fd, size)
+                if durable:
+                    sync_bytes(fd, self.path)
             finally:
                 os.close(fd)
+            if durable:  # the name too: an earlier record may have made it without a sync
+                sync_names(os.path.dirname(self.path), blame=self.path)
         except OSError as error:
             raise translate(error, self.path, "write") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,7 @@ def label(record: Record) -> tuple[str, str]:
     return record.title or title, record.description or hook
 
 
+@lru_cache(maxsize=2)  # each write asks several times about the same text, or about a text before and after
 def _made(text: str) -> tuple[str, str]:
     """Return the title and the hook that are made of a text."""
     return _line(title_from(text), checks.MAX_TITLE) or "", _line(hook_from(text), checks.MAX_DESCRIPTION) or ""

@@ -27,7 +27,6 @@ from lamina.types import (
 
 __all__ = ["Memories"]
 
-TEAM = "team"
 _OFF = "Memory is turned off (enabled = false, or LAMINA_ENABLED): nothing is recalled."
 
 
@@ -378,12 +377,12 @@ class Memories:
         """
         if not self._context.settings.enabled:
             return ""
-        scopes = FILE_SCOPES if scope is None else (check_scope(scope),)
-        views = [self.index_view(name) for name in scopes if self._context.allows(name)]
-        texts = [view.text for view in views if view.text]
-        if len(texts) < 2:
-            return "".join(texts)
-        return f"{texts[0].rstrip()}\n\n<!-- {TEAM}/MEMORY.md: links below are relative to {TEAM}/ -->\n\n{texts[1]}"
+        if scope is not None:
+            return self.index_view(scope).text
+        from lamina.folder.index import joined
+
+        private, team = (self.index_view(name).text if self._context.allows(name) else "" for name in FILE_SCOPES)
+        return joined(private, team)
 
     def index_view(self, scope: str = "private") -> IndexView:
         """Return a scope's index with its measures and what was left out of it.

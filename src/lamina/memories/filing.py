@@ -14,7 +14,6 @@ from lamina import fs
 from lamina.errors import AlreadyExistsError, ConflictError, InvalidInputError, NotFoundError
 from lamina.folder.dates import relative_dates
 from lamina.folder.names import file_name, free_name
-from lamina.guard.secrets import find_secrets
 from lamina.memories.adoption import (
     content_hash,
     document_changes,
@@ -74,6 +73,8 @@ def check_shareable(record: Record) -> None:
     """
     if record.scope != TEAM:
         return
+    from lamina.guard.secrets import find_secrets  # its rules take 10 ms to load
+
     parts = (record.title, record.description, record.text, record.source, record.metadata_json(), *record.tags)
     found = find_secrets("\n".join(part for part in parts if part))
     if found:
@@ -230,7 +231,7 @@ class _Change:
     def rewrite(self) -> tuple[str, ...]:
         """Change the file where it is."""
         path = str(self.before.path)
-        data = self._unchanged(wanted=True)
+        data = self._unchanged()
         new = self._edited(data)
         change = self._pointer_change()
         self._announce_update(path, data, new)
@@ -242,7 +243,7 @@ class _Change:
     def relocate(self) -> tuple[str, ...]:
         """Move the file to another scope: the new one is complete before the old one goes."""
         old = str(self.before.path)
-        data = self._unchanged(wanted=True)
+        data = self._unchanged()
         place = self.folder.scope_folder(self.after.scope)
         check_indexes(self.folder, [place])
         new = self._edited(data)
@@ -269,7 +270,7 @@ class _Change:
     def become_row(self) -> tuple[str, ...]:
         """A file becomes a row: the row is complete before the file goes."""
         old = str(self.before.path)
-        self._unchanged(wanted=True)
+        self._unchanged()
         self._write_row(None, b"", leaving=old)
         remove_pointers(self.folder, [old])
         fs.remove_file(self.folder.absolute(old), missing_ok=True)
@@ -291,7 +292,7 @@ class _Change:
             }
         )
 
-    def _unchanged(self, *, wanted: bool) -> bytes:
+    def _unchanged(self) -> bytes:
         """Return the file's bytes, which must be those that the catalog knows.
 
         Raises:
@@ -301,9 +302,9 @@ class _Change:
         try:
             data = fs.read_file(self.folder.absolute(path), max_bytes=MAX_FILE_BYTES, follow=False)
         except NotFoundError:
-            raise self.folder.conflict(path, self._whole() if wanted else None) from None
+            raise self.folder.conflict(path, self._whole()) from None
         if self.row is None or content_hash(data) != self.row.hash:
-            raise self.folder.conflict(path, self._whole() if wanted else None)
+            raise self.folder.conflict(path, self._whole())
         return data
 
     def _whole(self) -> bytes:
@@ -387,13 +388,8 @@ class _Change:
 # --- deleting --------------------------------------------------------------------------------------------------------
 
 
-def delete_filed(context: Context, id: str, finish: Callable[[Writer, Record], None] | None = None) -> Deletion:
+def delete_filed(context: Context, id: str) -> Deletion:
     """Forget a memory that is a file: pointer, then file, then row.
-
-    Args:
-        context: Of the store.
-        id: Of the memory.
-        finish: Does more in the transaction that ends the row.
 
     Raises:
         ConflictError: Somebody changed the file since it was last read.
@@ -420,8 +416,6 @@ def delete_filed(context: Context, id: str, finish: Callable[[Writer, Record], N
                 raise ConflictError(f"Others keep changing memory {id}.", hint="Repeat the call.", id=id)
             mirror.remove(writer.db, path)
             write_uses(context, writer)
-            if finish is not None:
-                finish(writer, record)
         folder.journal.clear()
     removed = {"row": 1, "text": change.passages, "vector": change.vectors, "file": int(data is not None)}
     return Deletion(id=id, purged=False, removed=removed, kept=("history: its past texts; purge=True scrubs them too",))

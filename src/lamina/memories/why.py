@@ -55,7 +55,7 @@ def why(candidate: Candidate, terms: tuple[TermMatch, ...]) -> str:
     if "cosine" in signals and "vector" not in signals:
         parts.append(f"meaning: cosine {signals['cosine']:.2f}")
     if signals.get("neighbours", 0) >= 0.2:
-        parts.append("its neighbours in the thread")
+        parts.append("its neighbours in the thread" if candidate.record.thread else "its other passages")
     if signals.get("date", 0) > 0:
         parts.append("written when the question asks about")
     if signals.get("feedback", 0) > 0:

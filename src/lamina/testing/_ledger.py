@@ -7,7 +7,7 @@ what was said: every finished write must be there exactly once, the one that was
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,16 @@ from lamina.types import Memory
 __all__ = ["Entry", "Ledger", "files_holding"]
 
 
+_SETS = {
+    "update": {"text": "text"},
+    "retitle": {"title": "title"},
+    "supersede": {"by": "superseded_by"},
+    "move": {"scope": "scope", "path": "path"},
+    "rename": {"path": "path"},
+}
+"""What a write changes of an entry: its fields by the words of the message."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A memory as it must be."""
@@ -28,11 +38,17 @@ class Entry:
     """Entries of its history."""
     superseded_by: str | None = None
     helped: int = 0
+    title: str | None = None
+    scope: str = "private"
+    path: str | None = None
+    """Of its file."""
 
     @staticmethod
     def of(memory: Memory, changes: int) -> Entry:
         """Return what a store says of a memory, in the ledger's terms."""
-        return Entry(memory.text, changes, memory.superseded_by, memory.helped)
+        return Entry(
+            memory.text, changes, memory.superseded_by, memory.helped, memory.title, memory.scope, memory.path
+        )
 
 
 @dataclass(slots=True)
@@ -76,13 +92,14 @@ class Ledger:
         kind, id = op["op"], op.get("id", "")
         if kind == "add":
             assert len(op["ids"]) == len(op["texts"])
-            for new, text in zip(op["ids"], op["texts"], strict=True):
+            nothing = [None] * len(op["texts"])
+            rows = zip(op["ids"], op["texts"], op.get("titles", nothing), op.get("paths", nothing), strict=True)
+            for new, text, title, path in rows:
                 assert new not in self.entries, f"id {new} was given twice"
-                self.entries[new] = Entry(text)
-        elif kind == "update":
-            self.entries[id] = replace(self.entries[id], text=op["text"], changes=self.entries[id].changes + 1)
-        elif kind == "supersede":
-            self.entries[id] = replace(self.entries[id], superseded_by=op["by"], changes=self.entries[id].changes + 1)
+                self.entries[new] = Entry(text, title=title, scope=op.get("scope", "private"), path=path)
+        elif kind in _SETS:
+            changed = {name: op[key] for key, name in _SETS[kind].items() if key in op}
+            self.entries[id] = replace(self.entries[id], changes=self.entries[id].changes + 1, **changed)
         elif kind == "feedback":
             self.entries[id] = replace(self.entries[id], helped=self.entries[id].helped + 1)
         elif kind in ("delete", "purge"):
@@ -108,12 +125,29 @@ class Ledger:
             assert sorted(texts) == sorted(op["texts"]), (
                 f"a batch was written in part: {len(texts)} of {len(op['texts'])}"
             )
-            self._apply({**op, "ids": list(new), "texts": texts})
+            files = {"titles": [entry.title for entry in new.values()], "paths": [entry.path for entry in new.values()]}
+            if "titles" in op:
+                assert sorted(files["titles"]) == sorted(op["titles"]), "a memory came with another title"
+            self._apply({**op, **files, "ids": list(new), "texts": texts})
         elif op["op"] != "upkeep" and found.get(op["id"]) != self.entries[op["id"]]:
-            self._apply({**op, "texts": []})  # an unfinished purge promises nothing about bytes yet
+            there = {"path": found[op["id"]].path} if op["op"] == "move" and op["id"] in found else {}
+            self._apply({**op, **there, "texts": []})  # an unfinished purge promises nothing about bytes yet
 
-    def check(self, folder: Path, *, embedder: Any = "none", level: Any = "structure") -> None:
+    def check(
+        self,
+        folder: Path,
+        *,
+        embedder: Any = "none",
+        level: Any = "structure",
+        further: Callable[[Store], object] | None = None,
+    ) -> None:
         """Open the store and compare; the ledger then knows what became of the write under way.
+
+        Args:
+            folder: Of the store.
+            embedder: As for :func:`lamina.open`.
+            level: As for ``verify``.
+            further: Checks more of the open store, such as :func:`check_folder`.
 
         Raises:
             AssertionError: Something acknowledged is lost, doubled or changed, or the store does not verify.
@@ -126,6 +160,8 @@ class Ledger:
             self.compare(store)
             report = store.verify(level)
             assert report.ok, report.problems
+            if further is not None:
+                further(store)
         held = files_holding(folder, self.purged)
         assert not held, f"purged texts are still in {held}"
 

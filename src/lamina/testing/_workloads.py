@@ -5,19 +5,24 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lamina.fs import Operation, observe
 from lamina.store import Store
 from lamina.store import open as open_store
 from lamina.testing._faults import Acknowledge
 from lamina.types import Memory
 
-__all__ = ["OPERATIONS", "Scribe", "mixed_work", "words"]
+__all__ = ["FILE_OPERATIONS", "OPERATIONS", "FileScribe", "Scribe", "file_step", "file_work", "mixed_work", "words"]
 
 OPERATIONS = ("add", "add_many", "update", "delete", "purge", "supersede", "feedback")
+FILE_OPERATIONS = ("add", "update", "retitle", "delete", "supersede", "move", "rename", "to_row", "to_file", "purge")
+"""Writes on memories that are files; ``to_row`` and ``to_file`` change what a memory is."""
 
 _SENTENCE = (
     "deploy window friday release rollback migration latency cache index budget meeting invoice contract garden tomato "
@@ -123,6 +128,123 @@ class Scribe:
     def _text(self, count: int = 12) -> str:
         self._number += 1
         return words(self._rng, f"{self._label}x{self._number}x{self._rng.getrandbits(40):x}", count)
+
+
+class FileScribe(Scribe):
+    """Writes memories that are markdown files, in both file scopes; see :class:`Scribe`."""
+
+    def add(self) -> None:
+        """Add one memory as a file."""
+        text, title, scope = self._text(), self._title(), self._rng.choice(("private", "team"))
+
+        def add() -> dict[str, Any]:
+            memory = self.store.memories.add(text, title=title, type=self._rng.choice(("project", "reference")), scope=scope)
+            return {"ids": [memory.id], "paths": [memory.path]}
+
+        self._do({"op": "add", "texts": [text], "titles": [title], "scope": scope}, add)
+
+    def retitle(self) -> None:
+        """Give a memory another title, which its pointer shows."""
+        id, title = self._choose(), self._title()
+        self._do({"op": "retitle", "id": id, "title": title}, lambda: self._place(id, title=title))
+
+    def move(self) -> None:
+        """Move a memory's file to the other scope; a row becomes a file."""
+        id = self._choose()
+        scope = "private" if self.store.memories.get(id).scope == "team" else "team"
+        self._do({"op": "move", "id": id, "scope": scope}, lambda: self._place(id, scope=scope, type="project"))
+
+    def to_row(self) -> None:
+        """Make a memory a row."""
+        id = self._choose()
+        self._do({"op": "move", "id": id, "scope": "agent/a"}, lambda: self._place(id, scope="agent/a"))
+
+    def to_file(self) -> None:
+        """Make a memory that is a row a file, and a row of another one where none is."""
+        rows = [id for id in self.mine if self.store.memories.get(id).path is None]
+        if not rows:
+            self.to_row()
+            return
+        id = self._rng.choice(rows)
+        self._do({"op": "move", "id": id, "scope": "team"}, lambda: self._place(id, scope="team"))
+
+    def rename(self) -> None:
+        """Give a memory's file another name."""
+        files = [memory for memory in map(self.store.memories.get, self.mine) if memory.path is not None]
+        if not files:
+            self.add()
+            return
+        memory = self._rng.choice(files)
+        name = f"renamed_{self._rng.getrandbits(40):x}.md"
+        path = f"team/{name}" if memory.scope == "team" else name
+
+        def rename() -> dict[str, Any]:
+            return {"path": self.store.memories.rename(memory.id, path).path}
+
+        self._do({"op": "rename", "id": memory.id, "path": path}, rename)
+
+    def _place(self, id: str, **changes: Any) -> dict[str, Any]:
+        return {"path": self.store.memories.update(id, **changes).path}
+
+    def _title(self) -> str:
+        return f"{self._rng.choice(_VOCABULARY).capitalize()} {self._rng.getrandbits(40):x}"
+
+
+def file_work(
+    folder: Path,
+    acknowledge: Acknowledge,
+    *,
+    run: int = 0,
+    steps: int = 1_000_000,
+    most: int = 60,
+) -> None:
+    """As :func:`mixed_work`, with memories that are files.
+
+    Args:
+        folder: Of the store; made if missing.
+        acknowledge: See :class:`Scribe`.
+        run: Decides texts and choices.
+        steps: How many writes.
+        most: Memories from which on more are deleted than added.
+    """
+    rng = random.Random(f"files/{run}/choice")
+    with open_store(folder, embedder="none") as store:
+        mine = [memory.id for memory in store.memories.list(limit=None)]
+        scribe = FileScribe(store, acknowledge, label=f"f{run}", seed=run, mine=mine)
+        for _ in range(steps):
+            scribe.step(rng.choice((*FILE_OPERATIONS, "add", "add")) if len(scribe.mine) < most else "delete")
+
+
+def file_step(
+    folder: Path, acknowledge: Acknowledge, *, operation: str, die_at: int | None = None, run: int = 0
+) -> None:
+    """Do one write on memories that are files, and die by ``SIGKILL`` right before one of its operations.
+
+    Operations of the catalog are not counted: SQLite's commit is atomic, so what a kill within it leaves is what one
+    before or behind it leaves.
+
+    Args:
+        folder: Of the store.
+        acknowledge: See :class:`Scribe`.
+        operation: One of :data:`FILE_OPERATIONS`.
+        die_at: Which operation on files is the last that is not done, from 0; None to live on.
+        run: Decides texts and choices.
+    """
+    count = 0
+
+    def die(step: Operation) -> None:
+        nonlocal count
+        if os.path.basename(step.path).startswith("catalog.db"):
+            return
+        if count == die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        count += 1
+
+    with open_store(folder, embedder="none") as store:
+        mine = sorted(memory.id for memory in store.memories.list(limit=None))
+        scribe = FileScribe(store, acknowledge, label=f"step{run}", seed=run, mine=mine)
+        with observe(die):
+            scribe.step(operation)
 
 
 def mixed_work(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from lamina.bench import BENCHMARKS
 from lamina.bench._conversations import Query, Turn, load
 from lamina.bench._texts import notes, questions
+from lamina.bench.folder import counted_opens, make_directory
 from lamina.bench.locomo import METRICS, evaluate
 from lamina.errors import InvalidInputError
 
@@ -205,6 +207,59 @@ def test_recall_measures_warm_and_cold(cli: Cli) -> None:
         assert entry["cold_ms"] > entry["bare_ms"]
 
 
+def test_folder_counts_what_it_opens_and_syncs(cli: Cli, place: Path) -> None:
+    """Adoption opens each file once, an unchanged directory none; an add is five fsyncs; no user's store is made."""
+    sizes = ("--files", "20", "--files", "45", "--queries", "10", "--rounds", "2", "--adds", "4")
+    document = cli("bench", "folder", *sizes, "--json").json
+
+    assert [entry["files"] for entry in document["sizes"]] == [20, 45]
+    for entry in document["sizes"]:
+        assert entry["adopt"]["files_opened"] == entry["files"]
+        assert entry["adopt"]["files_per_second"] > 0
+        assert [entry[name]["files_opened"] for name in ("sync", "open", "recall", "index")] == [0, 0, 0, 0]
+        assert 0 < entry["sync"]["ms_p50"] <= entry["sync"]["ms_p99"]
+        assert entry["add"]["fsyncs"] == 5
+        assert entry["add"]["operations"]["fsync"] >= 5
+        assert (entry["sync"]["budget_ms"], entry["recall"]["budget_ms"]) == (None, None)
+        assert set(entry["kept"]) == {"sync", "open", "recall", "add_fsyncs", "add_beside"}
+    assert not place.exists()
+
+
+def test_opened_files_are_heard_of_however_they_are_opened(tmp_path: Path) -> None:
+    """open, os.open and a relative descriptor count alike; what is read outside of the context does not."""
+    (tmp_path / "a.md").write_text("x", encoding="utf-8")
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with counted_opens() as opens:
+            (tmp_path / "a.md").read_text(encoding="utf-8")
+            os.close(os.open(str(tmp_path / "a.md"), os.O_RDONLY))
+            os.close(os.open(b"a.md", os.O_RDONLY, dir_fd=folder))
+        (tmp_path / "a.md").read_text(encoding="utf-8")
+    finally:
+        os.close(folder)
+
+    assert opens == {"a.md": 3}
+
+
+def test_the_directory_is_realistic_and_the_same_each_time(tmp_path: Path) -> None:
+    """Files of all types in both scopes, some of them without front matter, an index within its limits."""
+    size = make_directory(tmp_path / "one", 60)
+    make_directory(tmp_path / "two", 60)
+
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.md"))
+    assert [(tmp_path / "one" / path).read_bytes() for path in files] == [
+        (tmp_path / "two" / path).read_bytes() for path in files
+    ]
+    assert len(files) == 61
+    assert {path.name.split("_")[0] for path in files} == {"MEMORY.md", "user", "feedback", "project", "reference"}
+    assert 10 <= sum(path.parts[0] == "team" for path in files) < 20
+    assert 300 < size / 60 < 4_000
+    texts = [(tmp_path / "one" / path).read_text(encoding="utf-8") for path in files]
+    assert 0 < sum(not text.startswith("---") for text in texts) < 10
+    assert any("metadata:\n  type:" in text for text in texts)
+    assert len((tmp_path / "one" / "MEMORY.md").read_text(encoding="utf-8").splitlines()) <= 200
+
+
 @pytest.mark.parametrize("name", list(BENCHMARKS))
 def test_each_benchmark_explains_itself(cli: Cli, name: str) -> None:
     """--help says what is measured, and the list of benchmarks knows it."""
@@ -219,6 +274,8 @@ def test_benchmarks_need_sensible_options(cli: Cli) -> None:
     cli("bench", "recall", "--rows", "0", code=2)
     assert cli("bench", "locomo", "--data", "missing.json", "--json", code=3).error["hint"]
     assert cli("bench", "add", "--folder", "missing", "--json", code=3).error["hint"]
+    assert cli("bench", "folder", "--folder", "missing", "--json", code=3).error["hint"]
+    cli("bench", "folder", "--files", "0", code=2)
 
 
 def test_the_texts_are_varied_and_the_same_each_time() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ _RUNS = {
     "move": ["move", "{deploy}", "team"],
     "sync": ["sync"],
     "watch": ["watch", "--for", "0.1"],
+    "team": ["team", "init"],
     "export": ["export"],
     "import": ["import", "-", "--format", "jsonl"],
     "stats": ["stats"],
@@ -80,10 +82,12 @@ def test_each_command_has_a_section(repository: Path) -> None:
 
 @pytest.mark.parametrize("name", list(_RUNS))
 def test_every_field_is_documented(
-    cli: Cli, filled: dict[str, str], repository: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, filled: dict[str, str], repository: Path, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """What a command prints with --json is one document, and each of its fields stands on the page."""
     monkeypatch.setenv("VISUAL", "true")  # an editor that changes nothing
+    if name == "team":
+        subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
     text = (repository / "docs" / "json.md").read_text(encoding="utf-8")
     common = documented(text.split("## Shapes")[1].split("## `init`")[0])
     section = documented(text.split(f"## `{name}`")[1].split("\n## ")[0])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamina.errors import InvalidInputError, LaminaError
-from lamina.guard import contained, safe_relative
+from lamina.guard.paths import contained, safe_relative
 
 ATTACKS: list[tuple[str, str]] = [
     ("", "empty"),

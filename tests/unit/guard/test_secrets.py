@@ -21,8 +21,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lamina.guard import Secret, find_secrets, secrets
+from lamina.guard import secrets
 from lamina.guard.kinds import KINDS, is_placeholder
+from lamina.guard.secrets import Secret, find_secrets
 from lamina.storage.records import new_id
 
 _RANDOM = random.Random(20260301)
@@ -317,7 +318,7 @@ def test_the_first_search_misses_no_keyword() -> None:
 def test_text_without_keywords_imports_nothing() -> None:
     """Plain prose leaves the package unloaded, and so do our own kinds that it does not share."""
     code = (
-        "import sys; from lamina.guard import find_secrets; "
+        "import sys; from lamina.guard.secrets import find_secrets; "
         "assert find_secrets('The cat sat.\\n' * 1000) == (); "
         "assert find_secrets('the password is long; see https://x.test and the key') == (); "
         "sys.exit(any(name in sys.modules for name in ('detect_secrets', 'requests', 'yaml', 'urllib3')))"

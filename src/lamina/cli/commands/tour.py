@@ -49,6 +49,11 @@ QUESTIONS: Final[Mapping[str, str]] = {
 }
 """Asked of the examples, with the beginning of the memory that answers."""
 
+EXAMPLES: Final = "examples"
+"""The scope of the memories that are asked."""
+_LESSON: Final = "The tour ends within ten seconds. **Why:** Nobody waits longer."
+_BY_HAND: Final = "The demo is timed by make test."
+
 _ONE_LINE: Final = 96  # from so many columns a question and its answer share a line
 
 
@@ -90,43 +95,69 @@ class _Tour:
 
     def play(self, file: str | None) -> Iterator[str]:
         """Every step, as lines to show."""
-        from lamina._examples import tour_file
-
-        examples = tour_file()
         yield from self._text(
             "Lamina remembers what it is told, finds it when asked in other words, and says why. No key, no server, no "
             "download. This tour works in a temporary folder; its commands are shown without the --store that names it."
         )
-        yield from self.step("Fill it: memories about Lamina itself, a JSON object a line.", ["import", str(examples)])
+        yield from self._files()
+        yield from self._rows()
         if file is not None:
             yield from self._own(file)
+        yield from self._change()
+        yield from self.step("Check that what is on disk is what was written.", ["verify", "--level", "full"])
+        yield from self.step("And see what is there.", ["status"])
+
+    def _files(self) -> Iterator[str]:
+        """A folder of markdown: opened as it is, recalled, added to, edited by hand."""
+        from lamina._examples import memory_folder
+
+        shutil.copytree(memory_folder(), self.store, ignore=shutil.ignore_patterns(".*"))
         yield from self.step(
-            "Ask in your own words. Words and meaning speak for an answer, and so do its neighbours in a conversation.",
-            ["recall", "what happens to my memories when the power goes out?", "-n", "2", "--lines", "2"],
+            "A memory directory is a folder of markdown. This one is the project's own; it opens as it is.",
+            ["init"],
+            most=3,
+        )
+        yield from self.step("Its index is what an agent loads every time: one line a memory.", ["index"], most=6)
+        yield from self.step(
+            "Ask in your own words. The answer names its file, and its age from two days on.",
+            ["recall", "may I tune the weights on the whole benchmark?", "-n", "1", "--lines", "4"],
+        )
+        yield from self.step(
+            "Knowledge that is added becomes a file and a line of the index.",
+            ["add", _LESSON, "--type", "feedback", "--title", "Keep the tour short"],
+        )
+        name = "feedback_keep_the_tour_short.md"
+        path = self.store / name
+        yield from self._shown("", f"cat {name}", path.read_text(encoding="utf-8"))
+        with path.open("a", encoding="utf-8") as opened:  # as a person's editor would, not through the store
+            opened.write(_BY_HAND + "\n")
+        yield from self._shown(
+            "Edit it with anything. What you wrote is taken over, and no file is rewritten.",
+            f'echo "{_BY_HAND}" >> {name}',
+            "",
+        )
+        yield from self.step("", ["sync"])
+        yield from self.step("", ["recall", "who times the demo?", "-n", "1", "--lines", "5"])
+        yield from self.step("Does every file have its pointer, and every pointer its file?", ["index", "--check"])
+
+    def _rows(self) -> Iterator[str]:
+        """Memories that are rows of the catalog: imported, asked, explained, narrowed."""
+        from lamina._examples import tour_file
+
+        yield from self.step(
+            "Everything else is a row, made for millions: events, conversations, scopes of your own. All are recalled "
+            "together.",
+            ["import", str(tour_file()), "--scope", EXAMPLES],
         )
         yield from self._questions()
         yield from self.step(
             "See the reasons of one answer, each signal with its weight.",
-            ["recall", "is it ok to delete the search folder?", "-n", "1", "--lines", "2", "--explain"],
-        )
-        yield from self.step(
-            "Narrow it: by type, tag, time or your own metadata.",
             [
                 "recall",
-                "how much precision is given up?",
-                "--type",
-                "project",
-                "--tag",
-                "vectors",
-                "-n",
-                "2",
-                "--lines",
-                "1",
+                "is it ok to delete the search folder?",
+                *f"--scope {EXAMPLES} -n 1 --lines 2 --explain".split(),
             ],
         )
-        yield from self._change()
-        yield from self.step("Check that what is on disk is what was written.", ["verify", "--level", "full"])
-        yield from self.step("And see what is there.", ["status"])
 
     def _own(self, file: str) -> Iterator[str]:
         yield from self.step(
@@ -150,13 +181,13 @@ class _Tour:
         import lamina
 
         paint, width = self.shell.out, self.shell.width
-        yield from self._title("Twenty more questions, with the first answer to each.")
+        yield from self._title("Twenty questions to them, with the first answer to each.")
         margin = max(map(len, QUESTIONS)) + 2
         with lamina.open(self.store, read_only=True) as store:
             times = []
             for question in QUESTIONS:
                 begun = time.perf_counter()
-                hits = store.memories.recall(question, scope="private", limit=1)
+                hits = store.memories.recall(question, scope=EXAMPLES, limit=1)
                 times.append((time.perf_counter() - begun) * 1000)
                 best = hits[0].memory if hits else None
                 answer = (best.title or best.text) if best else "nothing found"
@@ -169,7 +200,7 @@ class _Tour:
                 self.steps.append(
                     {
                         "title": "",
-                        "command": _typed(["recall", question, "-n", "1"]),
+                        "command": _typed(["recall", question, "--scope", EXAMPLES, "-n", "1"]),
                         "output": answer,
                         "exit": 0,
                         "expected_exit": 0,
@@ -183,7 +214,7 @@ class _Tour:
         """What was true stops being true: update, history, as-of, supersede, purge."""
         yield from self.step(
             "Knowledge changes. Add a fact ...",
-            ["add", "The staging database listens on port 5433.", "--type", "project", "--tag", "staging"],
+            ["add", "The staging database listens on port 5433.", "--scope", "ops", "--tag", "staging"],
         )
         first = self._last_id()
         time.sleep(0.01)
@@ -202,8 +233,8 @@ class _Tour:
             [
                 "add",
                 "Staging has no database of its own any more; it shares the one of production, read-only.",
-                "--type",
-                "project",
+                "--scope",
+                "ops",
                 "--supersedes",
                 first,
             ],
@@ -222,8 +253,10 @@ class _Tour:
     def _last_id(self) -> str:
         return str(self.steps[-1]["output"]).split()[0]
 
-    def step(self, title: str, arguments: list[str], expected: ExitCode = ExitCode.OK) -> Iterator[str]:
-        """Runs one command as the shell would, and shows it with its output."""
+    def step(
+        self, title: str, arguments: list[str], expected: ExitCode = ExitCode.OK, *, most: int | None = None
+    ) -> Iterator[str]:
+        """Runs one command as the shell would, and shows it with its output, or so many lines of it."""
         from lamina.cli.app import run
 
         paint = self.shell.out
@@ -236,8 +269,7 @@ class _Tour:
         yield from self._title(title)
         for line in _typed_lines(arguments, self.shell.width - 4):
             yield f"  {paint.bold(line)}"
-        for line in (out.getvalue() + err.getvalue()).rstrip("\n").split("\n"):
-            yield f"  {line}".rstrip()
+        yield from self._output((out.getvalue() + err.getvalue()).rstrip("\n").split("\n"), most)
         self.steps.append(
             {
                 "title": title,
@@ -248,6 +280,22 @@ class _Tour:
                 "expected_exit": int(expected),
             }
         )
+
+    def _shown(self, title: str, command: str, text: str) -> Iterator[str]:
+        """Shows a command that is none of ours, with what it printed."""
+        yield from self._title(title)
+        yield f"  {self.shell.out.bold(f'$ {command}')}"
+        if text:
+            yield from self._output(text.rstrip("\n").split("\n"), None)
+        self.steps.append({"title": title, "command": command, "output": text, "exit": 0, "expected_exit": 0})
+
+    def _output(self, lines: list[str], most: int | None) -> Iterator[str]:
+        """Output below a command; where only its beginning is shown, long lines are cut too and the rest is counted."""
+        width = self.shell.width - 2
+        for line in lines[:most]:
+            yield f"  {line if most is None or len(line) <= width else one_line(line, width)}".rstrip()
+        if most is not None and len(lines) > most:
+            yield self.shell.out.dim(f"  … and {len(lines) - most} more lines")
 
     def _title(self, title: str) -> Iterator[str]:
         yield ""
@@ -292,8 +340,9 @@ def _farewell(shell: Shell, tour: _Tour, seconds: float, *, keep: bool) -> Itera
     yield paint.green(f"That was all of it, in {seconds:.1f} seconds.")
     yield f"The store is kept in {tour.store}" if keep else "The temporary store is gone again. Yours begins with:"
     lines = (
-        ("init my-memory", "make a store; then: export LAMINA_STORE=my-memory"),
+        ("init my-memory", "a new folder, or one with markdown; then: export LAMINA_STORE=my-memory"),
         ('add "..."', f"or: {lamina} import notes.md"),
+        ("index", "what an agent loads; --check says what is wrong with it"),
         ('recall "..."', "--explain says why, --json is for programs"),
         ("tour notes.md", "this tour with questions to a file of yours"),
         ("--help", "the rest"),

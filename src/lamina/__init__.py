@@ -38,6 +38,8 @@ if TYPE_CHECKING:
         StorageError,
     )
     from lamina.memories import Memories
+    from lamina.states.diffusion import DiffusionConfig
+    from lamina.states.grid import ToroidalGrid
     from lamina.store import Store, open, repair  # noqa: A004 - lamina.open is the name that people type
     from lamina.types import (
         Change,
@@ -61,6 +63,7 @@ __all__ = [
     "CorruptionError",
     "Deletion",
     "DependencyError",
+    "DiffusionConfig",
     "DiskFullError",
     "EmbedderError",
     "Explanation",
@@ -81,6 +84,7 @@ __all__ = [
     "StorageError",
     "Store",
     "TermMatch",
+    "ToroidalGrid",
     "VerifyReport",
     "__version__",
     "open",
@@ -110,6 +114,10 @@ def __getattr__(name: str) -> Any:
         module = "lamina.types"
     elif name == "Memories":
         module = "lamina.memories"
+    elif name == "DiffusionConfig":
+        module = "lamina.states.diffusion"
+    elif name == "ToroidalGrid":
+        module = "lamina.states.grid"
     elif name in __all__:
         module = "lamina.errors"
     else:

@@ -62,6 +62,10 @@ class LazyArrays(Mapping[str, "NDArray[Any]"]):
         entry = self._entries[name]
         return entry.shape, entry.dtype
 
+    def entry(self, name: str) -> ArrayEntry:
+        """Return an array that is not loaded yet."""
+        return self._entries[name]
+
     def __repr__(self) -> str:
         shown = ", ".join(f"{name} {entry.dtype}{list(entry.shape)}" for name, entry in self._entries.items())
         return f"<LazyArrays {shown}>"

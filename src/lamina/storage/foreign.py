@@ -94,7 +94,10 @@ def _connected(path: Path) -> Iterator[apsw.Connection]:
         finally:
             connection.close()
     except apsw.Error as error:
-        raise translate_sqlite(error, path, "reading it") from error
+        found = translate_sqlite(error, path, "reading it")
+        if isinstance(found, CorruptionError):
+            found.hint = "Take it from where it came from again, or try SQLite's own `.recover`."
+        raise found from error
 
 
 def database_bytes(schema: str, insert: str, rows: Iterable[Sequence[Any]]) -> bytes:

@@ -1,6 +1,6 @@
 """NumPy's own files: one array (``.npy``), or a ZIP of them (``.npz``). Objects, which would be pickles, are refused.
 
-Metadata of an ``.npz`` lies beside the arrays as ``lamina.json``, which numpy passes over; an ``.npy`` has none.
+Metadata of an ``.npz`` lies beside the arrays as ``lamina.json``, which numpy hands out as bytes; an ``.npy`` has none.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def read_index(source: Source) -> StateFile:
         InvalidInputError: The index is wrong, or an array is not in the file that it names.
         NotFoundError: A file is missing.
     """
-    value = parse_json(source.chunks(), source.name)
+    value = plain(parse_json(source.chunks(), source.name))
     places = value.get("weight_map") if isinstance(value, dict) else None
     if source.path is None or not isinstance(places, dict) or not all(isinstance(v, str) for v in places.values()):
         raise source.bad("this is no index: weight_map is missing.")
@@ -73,7 +73,7 @@ def read_index(source: Source) -> StateFile:
         if name not in parts[file]:
             raise source.bad(f"the array {name!r} is not in {file}.", array=name)
         entries[name] = parts[file].entry(name)
-    metadata = plain(value.get("metadata")) if isinstance(value.get("metadata"), dict) else {}
+    metadata = value["metadata"] if isinstance(value.get("metadata"), dict) else {}
     return StateFile(LazyArrays(entries), metadata, "pytorch")
 
 

@@ -27,13 +27,13 @@ def read_weights(folder: Path, prefix: str, notes: list[str]) -> dict[str, Array
         NotFoundError: A file is missing.
     """
     source = Source(folder / "model.json")
-    value = parse_json(source.chunks(), source.name)
+    value = plain(parse_json(source.chunks(), source.name))
     groups = value.get("weightsManifest") if isinstance(value, dict) else None
     entries: dict[str, ArrayEntry] = {}
     for group in groups if isinstance(groups, list) else []:
         if not isinstance(group, dict) or not isinstance(group.get("weights"), list):
             raise source.bad("the manifest of weights is wrong.")
-        paths = plain(group.get("paths"))
+        paths = group.get("paths")
         if not isinstance(paths, list) or len(paths) != 1 or not isinstance(paths[0], str):
             raise source.bad("weights in several files are not read.", "Save the model with one file of weights.")
         data, at = Source(fs.inside(folder, paths[0])), 0

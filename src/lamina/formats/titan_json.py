@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lamina.errors import InvalidInputError
 from lamina.formats.json_numbers import parse_json, plain
-from lamina.formats.state_file import StateFile, as_array, as_arrays, checked_shape
+from lamina.formats.state_file import StateFile, as_array, checked_shape
 from lamina.formats.state_source import Source, elements
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def model_arrays(
     metadata = {key: plain(item) for key, item in value.items() if key not in ("weights", "shapes", "optimizer")}
     optimizer = value.get("optimizer")
     if isinstance(optimizer, dict):
-        names = optimizer.get("names")
+        names = plain(optimizer.get("names"))
         arrays |= _weights(source, optimizer, prefix + "optimizer", names if isinstance(names, list) else None)
     elif optimizer is not None:
         notes.append("optimizer is no object and was passed over.")
@@ -244,9 +244,10 @@ def write_memory(arrays: Mapping[str, Any], metadata: Mapping[str, Any], notes: 
     for name in names:
         shapes[_THEIRS.get(name, name)] = list(as_array(arrays[name], name).shape)
     yield b'{"shapes":' + json.dumps(shapes, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-    if metadata.get("timestamp_unit", "ms") != "ms" and "timestamps" in arrays:
-        notes.append(f"The timestamps are in {metadata['timestamp_unit']}; Titan takes them for milliseconds.")
-    for name, array in as_arrays({name: arrays[name] for name in names}):
+    for name in names:
+        array = as_array(arrays[name], name)
+        if name == "timestamps":
+            array = _in_millis(array, metadata.get("timestamp_unit", "ms"))
         yield f",{json.dumps(_THEIRS.get(name, name), ensure_ascii=False)}:".encode()
         yield from _numbers(array, name)
     if "auxiliary" in metadata:
@@ -258,6 +259,17 @@ def write_memory(arrays: Mapping[str, Any], metadata: Mapping[str, Any], notes: 
         if theirs not in taken:
             yield f",{json.dumps(theirs)}:{json.dumps(value, ensure_ascii=False, allow_nan=False)}".encode()
     yield b"}"
+
+
+def _in_millis(times: NDArray[Any], unit: Any) -> NDArray[Any]:
+    """Return timestamps in the milliseconds that Titan wants."""
+    import numpy as np
+
+    if unit not in ("us", "ms", "s"):
+        raise InvalidInputError(f"timestamp_unit is {unit!r}.", hint="Use us, ms or s.")
+    if unit == "us":
+        return times // 1000 if times.dtype.kind in "iu" and not (times % 1000).any() else times / 1000
+    return times if unit == "ms" else np.asarray(times, dtype=np.float64) * 1000
 
 
 def write_model(arrays: Mapping[str, Any], metadata: Mapping[str, Any], notes: list[str]) -> Iterator[bytes]:

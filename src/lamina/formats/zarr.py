@@ -18,7 +18,7 @@ from lamina import fs
 from lamina.formats.json_numbers import parse_json, plain
 from lamina.formats.state_file import ArrayEntry, LazyArrays, StateFile, checked_shape, named_dtype
 from lamina.formats.state_source import Source, elements
-from lamina.formats.zarr_codecs import Chunk, decode
+from lamina.formats.zarr_codecs import Chunk, check_codecs, decode
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +47,7 @@ def read(folder: Path) -> StateFile:
     entries: dict[str, ArrayEntry] = {}
     metadata: dict[str, Any] = {}
     for path, source, node in _nodes(folder, "", 0):
-        attributes = plain(node.get("attributes"))
+        attributes = node.get("attributes")
         if node.get("node_type") == "array":
             entries[path or "array"] = _array(folder / path, source, node)
             if attributes:
@@ -61,7 +61,7 @@ def read(folder: Path) -> StateFile:
 
 def _nodes(folder: Path, path: str, depth: int) -> Iterator[tuple[str, Source, dict[str, Any]]]:
     source = Source(folder / path / "zarr.json")
-    node = parse_json(source.chunks(), source.name)
+    node = plain(parse_json(source.chunks(), source.name))
     if not isinstance(node, dict) or node.get("zarr_format") != 3 or node.get("node_type") not in ("array", "group"):
         raise source.bad("this is no group or array of version 3.", "Versions before 3 are not read.")
     yield path, source, node
@@ -95,6 +95,7 @@ def _array(folder: Path, source: Source, node: dict[str, Any]) -> ArrayEntry:
     codecs = node.get("codecs")
     if not isinstance(codecs, list) or not all(isinstance(codec, dict) for codec in codecs):
         raise source.bad("it has no codecs.")
+    check_codecs(source, codecs)
     fill = _fill(source, node.get("fill_value"), dtype)
     name = _key_of(source, keys)
 
@@ -117,9 +118,7 @@ def _key_of(source: Source, keys: dict[str, Any]) -> Any:
 
     def name(index: tuple[int, ...]) -> str:
         parts = [str(one) for one in index]
-        if default:
-            return separator.join(["c", *parts])
-        return separator.join(parts) or "0"
+        return str(separator).join(["c", *parts] if default else parts) or "0"
 
     return name
 
@@ -128,10 +127,11 @@ def _fill(source: Source, value: Any, dtype: np.dtype[Any]) -> Any:
     import numpy as np
 
     special = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-    given = plain(value)
+    given = value
     try:
         if isinstance(given, list) and dtype.kind == "c" and len(given) == 2:
-            given = complex(*(special.get(part, part) for part in given))
+            real, imaginary = (special[part] if isinstance(part, str) else float(part) for part in given)
+            given = complex(real, imaginary)
         elif isinstance(given, str) and given.startswith("0x"):
             return np.frombuffer(int(given, 16).to_bytes(dtype.itemsize, "little"), dtype=dtype.newbyteorder("<"))[0]
         elif isinstance(given, str):

@@ -9,7 +9,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from lamina.errors import CorruptionError
-from lamina.formats.json_numbers import plain
 from lamina.formats.state_file import checked_shape
 from lamina.formats.state_source import Source, elements
 
@@ -17,11 +16,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Chunk", "crc32c", "decode"]
+__all__ = ["Chunk", "check_codecs", "crc32c", "decode"]
 
 _POLYNOMIAL: Final = 0x82F63B78  # Castagnoli's, bit-reversed
 _LANES: Final = 1024
+_MOST_SHARD: Final = 1 << 32
 _EMPTY: Final = (1 << 64) - 1
+_KNOWN: Final = ("bytes", "transpose", "gzip", "zstd", "crc32c", "sharding_indexed")
 _BLOSC_HINT: Final = "Rewrite it without blosc, such as with `zarr.codecs.ZstdCodec()`."
 
 
@@ -33,6 +34,22 @@ class Chunk:
     dtype: np.dtype[Any]
     fill: Any
     codecs: list[dict[str, Any]]
+
+
+def check_codecs(source: Source, codecs: list[dict[str, Any]]) -> None:
+    """Refuse codecs that are not read, those inside of shards included.
+
+    Raises:
+        InvalidInputError: One is not known.
+    """
+    for codec in codecs:
+        name = codec.get("name")
+        if name not in _KNOWN:
+            raise source.bad(f"the codec {name!r} is not read.", _BLOSC_HINT if name == "blosc" else "")
+        inner = _options(codec).get("codecs", []) if name == "sharding_indexed" else []
+        if not isinstance(inner, list) or not all(isinstance(one, dict) for one in inner):
+            raise source.bad("the codecs of a shard are no list.")
+        check_codecs(source, inner)
 
 
 def decode(source: Source, data: bytes, chunk: Chunk) -> NDArray[Any]:
@@ -53,13 +70,12 @@ def decode(source: Source, data: bytes, chunk: Chunk) -> NDArray[Any]:
     for order in orders:
         shape = tuple(shape[axis] for axis in order)
     packers = chunk.codecs[middle + 1 :]
+    sharded = names[middle] == "sharding_indexed"
     limit = elements(shape) * chunk.dtype.itemsize
-    if names[middle] == "sharding_indexed":
-        limit = None
     for index, codec in reversed(list(enumerate(packers))):
         inner = [one for one in packers[:index] if one.get("name") == "crc32c"]
-        data = _unpack(source, data, codec, None if limit is None else limit + 4 * len(inner))
-    if names[middle] == "sharding_indexed":
+        data = _unpack(source, data, codec, _MOST_SHARD if sharded else limit + 4 * len(inner))
+    if sharded:
         values = _shard(source, data, Chunk(shape, chunk.dtype, chunk.fill, chunk.codecs), chunk.codecs[middle])
     else:
         stored = chunk.dtype.newbyteorder(">" if _options(chunk.codecs[middle]).get("endian") == "big" else "<")
@@ -77,17 +93,16 @@ def _options(codec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _order(source: Source, codec: dict[str, Any], dimensions: int) -> list[int]:
-    order = plain(_options(codec).get("order"))
+    order = _options(codec).get("order")
     if codec.get("name") != "transpose" or not isinstance(order, list) or sorted(order) != list(range(dimensions)):
         raise source.bad(f"the codec {codec.get('name')!r} is not known, or its order is wrong.")
     return order
 
 
-def _unpack(source: Source, data: bytes, codec: dict[str, Any], limit: int | None) -> bytes:
+def _unpack(source: Source, data: bytes, codec: dict[str, Any], most: int) -> bytes:
     name = codec.get("name")
     if name == "crc32c":
         return _checked(source, data)
-    most = (1 << 32) if limit is None else limit + 4  # a checksum may stand under the compression
     try:
         if name == "gzip":
             stream = zlib.decompressobj(31)
@@ -96,7 +111,7 @@ def _unpack(source: Source, data: bytes, codec: dict[str, Any], limit: int | Non
         elif name == "zstd":
             plain_bytes, whole = _unzstd(data, most + 1)
         else:
-            raise source.bad(f"the codec {name!r} is not read.", _BLOSC_HINT if name == "blosc" else "")
+            raise source.bad(f"the codec {name!r} does not stand here.")
     except (zlib.error, EOFError) as error:
         raise CorruptionError(
             f"{source.name} is damaged ({error}).", hint="Take it from where it came from again.", path=source.name

@@ -1,8 +1,8 @@
 """JSON with very long lists of numbers: read piece by piece, each list as a compact array.
 
 A list that holds numbers only becomes a numpy array: int64 where all are whole, else float32 where that is exact,
-else float64 (a whole number beyond 64 bits too, as JavaScript writes large doubles). Everything else becomes what
-:mod:`json` makes of it. A file of gigabytes is never held as text.
+else float64; whole numbers beyond 64 bits, or beside fractions, are then the nearest double, as in JavaScript, which
+wrote them. Everything else becomes what :mod:`json` makes of it. A file of gigabytes is never held as text.
 """
 
 from __future__ import annotations

@@ -76,7 +76,6 @@ _PATHS: Final = {
 """Formats that are a folder, or know what lies beside a file: the function takes the path."""
 _WRITERS: Final = {
     "npy": ("npy", "write_npy"),
-    "titan-memory": ("titan_json", "write_memory"),
     "titan-model": ("titan_json", "write_model"),
     "titan-protobuf": ("titan_protobuf", "write"),
     "tmem": ("tmem", "write"),
@@ -92,6 +91,7 @@ _LOSSLESS: Final = {
     "safetensors": ("safetensors", "write"),
     "npz": ("npy", "write_npz"),
     "pytorch": ("pytorch", "write"),
+    "titan-memory": ("titan_json", "write_memory"),
 }
 """Writers that have a place for everything, so that they have nothing to note."""
 _FOLDERS: Final = {"titan-checkpoint": ("titan_checkpoint", "checkpoint_files"), "tmem-shards": ("tmem", "shard_files")}

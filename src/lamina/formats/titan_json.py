@@ -233,16 +233,22 @@ def _save(source: Source, value: dict[str, Any], notes: list[str]) -> tuple[dict
     return arrays, metadata | rest
 
 
-def write_memory(arrays: Mapping[str, Any], metadata: Mapping[str, Any], notes: list[str]) -> Iterator[bytes]:
+def write_memory(arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iterator[bytes]:
     """Write ``memory_state.json``: shapes, then each array as a flat list of numbers.
 
+    Timestamps are written in milliseconds, from whatever ``metadata["timestamp_unit"]`` says that they are in.
+
     Raises:
-        InvalidInputError: A value is not finite, which JSON cannot hold; names it.
+        InvalidInputError: A value is not finite, which JSON cannot hold, or two arrays would have one name; names it.
     """
-    names = [name for name in arrays if not name.startswith("auxiliary/")]
+    inside = set(_references(metadata.get("auxiliary")))
+    names = [name for name in arrays if name not in inside]
     shapes: dict[str, list[int]] = {}
     for name in names:
-        shapes[_THEIRS.get(name, name)] = list(as_array(arrays[name], name).shape)
+        theirs = _THEIRS.get(name, name)
+        if theirs in shapes or theirs in ("shapes", "auxiliary", "momentumDecay"):
+            raise InvalidInputError(f"titan-memory cannot hold an array {name!r}.", hint="Rename it.", array=name)
+        shapes[theirs] = list(as_array(arrays[name], name).shape)
     yield b'{"shapes":' + json.dumps(shapes, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     for name in names:
         array = as_array(arrays[name], name)
@@ -259,6 +265,18 @@ def write_memory(arrays: Mapping[str, Any], metadata: Mapping[str, Any], notes: 
         if theirs not in taken:
             yield f",{json.dumps(theirs)}:{json.dumps(value, ensure_ascii=False, allow_nan=False)}".encode()
     yield b"}"
+
+
+def _references(value: Any) -> Iterator[str]:
+    """Yield the names of the arrays that stand inside of ``auxiliary``."""
+    if isinstance(value, Mapping) and set(value) == {_REFERENCE}:
+        yield str(value[_REFERENCE])
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _references(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _references(item)
 
 
 def _in_millis(times: NDArray[Any], unit: Any) -> NDArray[Any]:
@@ -315,7 +333,10 @@ def _weights_text(arrays: Mapping[str, Any], names: list[str]) -> Iterator[bytes
 def _filled(value: Any, arrays: Mapping[str, Any]) -> Any:
     if isinstance(value, Mapping):
         if set(value) == {_REFERENCE}:
-            array = as_array(arrays[value[_REFERENCE]], str(value[_REFERENCE]))
+            name = str(value[_REFERENCE])
+            if name not in arrays:
+                raise InvalidInputError(f"auxiliary names the array {name!r}, which is not there.", hint="Give it.")
+            array = as_array(arrays[name], name)
             return {"data": array.reshape(-1).tolist(), "shape": list(array.shape)}
         return {str(key): _filled(item, arrays) for key, item in value.items()}
     return [_filled(item, arrays) for item in value] if isinstance(value, (list, tuple)) else value
@@ -347,5 +368,5 @@ def _numbers(array: NDArray[Any], name: str) -> Iterator[bytes]:
 
 def number_text(value: float) -> str:
     """Return a number as JSON, whole ones without a point; the digits give exactly the same number back."""
-    text = repr(value + 0)  # booleans become 0 and 1
+    text = repr(int(value) if isinstance(value, bool) else value)
     return text.removesuffix(".0") if text != "-0.0" else text

@@ -154,7 +154,7 @@ def _inflate(source: Source, stream: zlib._Decompress) -> Iterator[bytes]:
         while not stream.eof and (piece := stream.decompress(b"", CHUNK_BYTES)):
             yield piece
     except zlib.error as error:
-        if "incorrect" in str(error):
+        if "incorrect data check" in str(error) or "incorrect length check" in str(error):
             raise CorruptionError(
                 f"{source.name} is damaged ({error}).", hint="Take it from where it came from again.", path=source.name
             ) from None

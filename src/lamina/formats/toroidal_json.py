@@ -96,13 +96,18 @@ def _cells(source: Source, given: Any, width: int, height: int) -> NDArray[np.fl
         if not hasattr(row, "dtype"):
             if isinstance(row, list):
                 x = next(index for index, item in enumerate(row) if not _is_number(item))
-                raise source.bad(f"cell ({x}, {y}) is {row[x]!r}, not a number.", x=x, y=y)
-            raise source.bad(f"number {y:,} of the grid is {row!r}.", index=y)
+                raise source.bad(f"cell ({x}, {y}) is {_shown(row[x])}, not a number.", x=x, y=y)
+            index = next((index for index, item in enumerate(rows) if not _is_number(item)), y)
+            raise source.bad(f"number {index:,} of the grid is {_shown(rows[index])}.", index=index)
         if len(row) != width:
             raise source.bad(f"row {y:,} has {len(row):,} cells, not {width:,}.", y=y)
     if len(rows) != height:
         raise source.bad(f"there are {len(rows):,} rows, not {height:,}.")
     return np.array(rows, dtype=np.float64).reshape(height, width)
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(plain(value))[:40]
 
 
 def _is_number(value: Any) -> bool:

@@ -129,7 +129,7 @@ def _opened(source: Source) -> Iterator[zipfile.ZipFile]:
                 f"{source.name} is damaged ({error}).", hint="Take it from where it came from again.", path=source.name
             ) from None
         raise source.bad(f"the ZIP archive cannot be read ({error}).") from None
-    except (NotImplementedError, RuntimeError, ValueError, OverflowError, struct.error) as error:
+    except (NotImplementedError, RuntimeError, ValueError, OverflowError, OSError, struct.error) as error:
         raise source.bad(f"the ZIP archive cannot be read ({error}).") from None
 
 

@@ -46,7 +46,7 @@ _REFERENCE: Final = "$array"
 def format_of(keys: list[str]) -> str | None:
     """Return which of the files an object with these keys is, or None."""
     found = set(keys)
-    if "shortTerm" in found or ("shapes" in found and found & set(_FIELDS)):
+    if "shortTerm" in found or ("shapes" in found and not found & {"weights", "memoryState"}):
         return "titan-memory"
     if "memoryState" in found and "format" not in found:
         return "titan-save"

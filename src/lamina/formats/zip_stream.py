@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -38,7 +39,7 @@ class SourceFile(io.RawIOBase):
         """Go to a place."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.size}[whence]
         if base + offset < 0:
-            raise ValueError("before the beginning")
+            raise OSError(errno.EINVAL, "before the beginning")  # what a file raises, and zipfile expects
         self._at = base + offset
         return self._at
 

@@ -8,6 +8,7 @@ wrote them. Everything else becomes what :mod:`json` makes of it. A file of giga
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,10 @@ _MOST_DEPTH: Final = 100
 _MOST_TOKEN: Final = 1 << 26
 _LONGEST_MIXED: Final = 10_000
 _TOO_LARGE: Final = 2**1024
+_STRUCTURE: Final = re.compile(rb'[{}\[\]"]')
+_STRING_END: Final = re.compile(rb'(?:[^"\\]|\\.)*+"', re.DOTALL)
+_NEAR: Final = 200
+"""Spaces around a key, at most, for :func:`top_level_keys` to see it."""
 
 
 def parse_json(chunks: Iterable[bytes], name: str) -> Any:
@@ -309,21 +314,17 @@ def top_level_keys(head: bytes) -> list[str]:
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not text.startswith(b"{"):
         return keys
-    depth, at, before = 0, 0, b""
-    while at < len(text):
-        byte = text[at : at + 1]
+    depth, at = 0, 0
+    while match := _STRUCTURE.search(text, at):
+        at, byte = match.end(), match[0]
         if byte == b'"':
-            end = at + 1
-            while end < len(text) and text[end] != ord('"'):
-                end += 2 if text[end] == ord("\\") else 1
-            if depth == 1 and before in (b"{", b",") and text[end + 1 : end + 20].lstrip()[:1] == b":":
-                keys.append(text[at + 1 : end].decode("utf-8", "replace"))
-            at = end
-        elif byte in b"{[":
-            depth += 1
-        elif byte in b"}]":
-            depth -= 1
-        if byte not in b" \t\r\n":
-            before = byte
-        at += 1
+            end = _STRING_END.match(text, at)
+            if end is None:
+                break
+            is_key = depth == 1 and text[max(0, match.start() - _NEAR) : match.start()].rstrip()[-1:] in (b"{", b",")
+            at = end.end()
+            if is_key and text[at : at + _NEAR].lstrip()[:1] == b":":
+                keys.append(text[match.end() : at - 1].decode("utf-8", "replace"))
+        else:
+            depth += 1 if byte in b"{[" else -1
     return keys

@@ -7,9 +7,9 @@ what is a few files of JSON and chunks. The codecs are those that zarr writes by
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -146,19 +146,23 @@ def _load(folder: Path, source: Source, shape: tuple[int, ...], chunk: Chunk, na
 
     counts = [-(-length // step) for length, step in zip(shape, chunk.shape, strict=True)]
     whole, each = elements(shape) * chunk.dtype.itemsize, elements(chunk.shape) * chunk.dtype.itemsize
-    if whole > _MOST_UNBACKED + each * _files(folder):
+    stored = list(_stored(folder, counts, name))
+    if whole > _MOST_UNBACKED + each * len(stored):
         raise source.bad(f"the shape {list(shape)} has far more bytes than its chunks.", "Is the folder whole?")
     result = np.full(shape, chunk.fill, dtype=chunk.dtype)
-    for index in itertools.product(*[range(count) for count in counts]):
-        path = folder / name(index)
-        if not path.is_file():
-            continue
-        part = Source(path)
+    for index in stored:
+        part = Source(folder / name(index))
         values = decode(part, part.read(0, part.size), chunk)
         place = tuple(slice(i * step, (i + 1) * step) for i, step in zip(index, chunk.shape, strict=True))
         result[place] = values[tuple(slice(0, length) for length in result[place].shape)]
     return result
 
 
-def _files(folder: Path) -> int:
-    return sum(len(files) for _, _, files in os.walk(folder))
+def _stored(folder: Path, counts: list[int], name: Any) -> Iterator[tuple[int, ...]]:
+    """Yield the places of the chunks that are there; the folder is looked through, not the grid, which may be vast."""
+    for root, _, files in os.walk(folder):
+        for file in files:
+            relative = os.path.relpath(os.path.join(root, file), folder)  # noqa: PTH118 - names as the keys have them
+            index = tuple(int(digits) for digits in re.findall(r"\d+", relative)) if counts else ()
+            if len(index) == len(counts) and name(index) == relative and all(map(int.__lt__, index, counts)):
+                yield index

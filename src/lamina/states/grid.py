@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -210,9 +211,8 @@ class ToroidalGrid:
     def set_many(self, cells: Iterable[tuple[int, int, float]]) -> int:
         """Set many cells given as ``(x, y, value)``, all of them or, where one is refused, none; return how many."""
         checked = [(*self.wrap(x, y), check_finite(value, "value")) for x, y, value in cells]
-        activation = self._layers["activation"]
         for x, y, value in checked:
-            activation[y, x] = value
+            self._layers["activation"][y, x] = value
         return len(checked)
 
     def fill(self, value: float, *, layer: str = "activation") -> None:
@@ -229,10 +229,7 @@ class ToroidalGrid:
 
     def clone(self) -> ToroidalGrid:
         """Return an independent copy."""
-        other = ToroidalGrid(self.width, self.height, diffusion=self.diffusion, metadata=self.metadata)
-        other._layers = {name: layer.copy() for name, layer in self._layers.items()}
-        other._labels = dict(self._labels)
-        return other
+        return copy.deepcopy(self)
 
     def neighbors(self, x: int, y: int, radius: int = 1) -> list[Cell]:
         """Return the square around a cell without the cell itself: all that is within ``radius`` steps, diagonals too.
@@ -389,7 +386,7 @@ class ToroidalGrid:
                 hint="Compare grids of one size.",
             )
         now = self._layers["activation"]
-        changed = np.argwhere(now.view(np.uint64) != base._layers["activation"].view(np.uint64)).astype(np.int32)
+        changed = np.argwhere(now.view(np.uint64) != base.cells.view(np.uint64)).astype(np.int32)
         return changed[:, 1].copy(), changed[:, 0].copy(), now[changed[:, 0], changed[:, 1]]
 
     def apply_delta(self, x: ArrayLike, y: ArrayLike, values: ArrayLike) -> int:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     )
     from lamina.framing import Shown
     from lamina.memories import Memories
+    from lamina.states.diffusion import DiffusionConfig
+    from lamina.states.grid import ToroidalGrid
     from lamina.store import Store, open, repair  # noqa: A004 - lamina.open is the name that people type
     from lamina.types import (
         Change,
@@ -65,6 +67,7 @@ __all__ = [
     "CorruptionError",
     "Deletion",
     "DependencyError",
+    "DiffusionConfig",
     "DiskFullError",
     "EmbedderError",
     "Explanation",
@@ -89,6 +92,7 @@ __all__ = [
     "Store",
     "SyncReport",
     "TermMatch",
+    "ToroidalGrid",
     "VerifyReport",
     "__version__",
     "open",
@@ -123,6 +127,10 @@ def __getattr__(name: str) -> Any:
         module = "lamina.memories"
     elif name == "Shown":
         module = "lamina.framing"
+    elif name == "DiffusionConfig":
+        module = "lamina.states.diffusion"
+    elif name == "ToroidalGrid":
+        module = "lamina.states.grid"
     elif name in __all__:
         module = "lamina.errors"
     else:

@@ -1,8 +1,8 @@
-r"""Memories as text, JSON lines, CSV and Markdown: one module a format, all of them streams.
+r"""Memories as text, JSON lines, CSV and Markdown, and states as arrays in many forms: one module a format.
 
-A reader takes a binary stream and yields :class:`Record` after record, each the arguments of one
-``store.memories.add``; what it cannot use goes, with its line, to ``on_problem``. A writer takes memories and yields
-bytes. Neither holds more than one memory at a time.
+For states see :mod:`lamina.formats.state_formats`. For memories, a reader takes a binary stream and yields
+:class:`Record` after record, each the arguments of one ``store.memories.add``; what it cannot use goes, with its line,
+to ``on_problem``. A writer takes memories and yields bytes. Neither holds more than one memory at a time.
 
 ========== ======= ======= =====================================================
 format     read    write   what it is
@@ -24,11 +24,36 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from lamina.errors import InvalidInputError
 from lamina.formats.fields import OnProblem, ReadOptions, Record, raise_problem
+from lamina.formats.state_file import StateFile
+from lamina.formats.state_formats import (
+    READABLE_STATES,
+    WRITABLE_STATES,
+    WrittenState,
+    detect_state,
+    read_state,
+    write_state,
+)
 
 if TYPE_CHECKING:
     from lamina.types import Memory
 
-__all__ = ["READABLE", "WRITABLE", "OnProblem", "ReadOptions", "Record", "detect", "read", "write"]
+__all__ = [
+    "READABLE",
+    "READABLE_STATES",
+    "WRITABLE",
+    "WRITABLE_STATES",
+    "OnProblem",
+    "ReadOptions",
+    "Record",
+    "StateFile",
+    "WrittenState",
+    "detect",
+    "detect_state",
+    "read",
+    "read_state",
+    "write",
+    "write_state",
+]
 
 READABLE: Final = ("text", "jsonl", "csv")
 """Formats that :func:`read` knows."""

@@ -1,0 +1,1 @@
+"""What a model holds: named arrays that belong together, and the wrapped grid."""

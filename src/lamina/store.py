@@ -25,6 +25,8 @@ from lamina.errors import InvalidInputError, LaminaError, LockedError, NotFoundE
 from lamina.memories import Memories
 from lamina.memories.checks import check_scopes
 from lamina.memories.context import Context
+from lamina.states.api import States
+from lamina.states.context import StatesContext
 from lamina.storage.catalog import SqliteCatalog, check_repaired
 from lamina.types import RepairReport, VerifyReport
 
@@ -146,6 +148,8 @@ class Store:
         self._cache = cache
         self.memories = Memories(self._context)
         """What an agent knows."""
+        self.states = States(StatesContext(self._catalog, settings, engine))
+        """What a model holds."""
 
     # --- facts -------------------------------------------------------------------------------------------------------
 
@@ -271,9 +275,12 @@ class Store:
                 from lamina.memories.uses import flush_uses
 
                 flush_uses(self._context, wait=0.0)
-        self._catalog.close()
-        self._cache.close()
-        self._release()
+        try:
+            self.states.close()
+        finally:
+            self._catalog.close()
+            self._cache.close()
+            self._release()
 
     def __enter__(self) -> Self:
         return self

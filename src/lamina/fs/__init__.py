@@ -20,10 +20,13 @@ from lamina.fs._kind import filesystem_of, is_network_filesystem
 from lamina.fs._leases import Lease, LeaseInfo, live_leases
 from lamina.fs._locks import FileLock
 from lamina.fs._seam import Kind, Observer, Operation, ShortWrite, catalog_vfs, count_operations, observe
+from lamina.fs._streams import FileReader, FileWriter, sync_file
 from lamina.fs._translate import check_poison, clear_poison, poison, translate
 
 __all__ = [
     "FileLock",
+    "FileReader",
+    "FileWriter",
     "Kind",
     "Lease",
     "LeaseInfo",
@@ -46,6 +49,7 @@ __all__ = [
     "remove_file",
     "sweep_temporary",
     "sync_dir",
+    "sync_file",
     "translate",
     "write_file",
 ]

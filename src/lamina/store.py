@@ -176,7 +176,7 @@ class Store:
         """
         from lamina.maintain.stats import store_stats
 
-        return store_stats(self.location, self._context)
+        return {**store_stats(self.location, self._context), "states": self.states.stats()}
 
     # --- upkeep ------------------------------------------------------------------------------------------------------
 
@@ -193,7 +193,13 @@ class Store:
         from lamina.maintain.verify import verify_store
 
         self._check_whole()
-        return verify_store(self._context, level)
+        report = verify_store(self._context, level)
+        if any(problem.code == "page-damaged" for problem in report.problems):
+            return report
+        from lamina.states.check import problems
+
+        found, checked = problems(self.states.context, level)
+        return VerifyReport(level=level, problems=(*report.problems, *found), checked={**report.checked, **checked})
 
     def repair(self) -> RepairReport:
         """Make everything that is derived anew, from the memories alone.
@@ -233,10 +239,12 @@ class Store:
         from lamina.maintain.optimize import optimize_store
 
         self._check_whole()
-        return optimize_store(self._context)
+        return {**optimize_store(self._context), "states": self.states.optimize()}
 
     def gc(self, *, dry_run: bool = False) -> dict[str, Any]:
-        """Remove what nothing refers to: leftovers of interrupted writes.
+        """Remove what nothing refers to: leftovers of interrupted writes, versions of states that were deleted.
+
+        Packs of which more than a fifth is dead are written anew. What someone still reads stays.
 
         Args:
             dry_run: Only say what would go.
@@ -246,7 +254,11 @@ class Store:
         self._check_whole()
         if self.read_only and not dry_run:
             raise ReadOnlyError(f"{self.location} is open for reading only.", hint="Open it without read_only=True.")
-        return collect_garbage(self.location / ENGINE_FOLDER, dry_run=dry_run)
+        from lamina.states.collect import collect
+
+        leftovers = collect_garbage(self.location / ENGINE_FOLDER, dry_run=dry_run)
+        states = collect(self.states.context, dry_run=dry_run)
+        return {**leftovers, "bytes": leftovers["bytes"] + states["bytes"], "states": states}
 
     def backup(self, dest: str | os.PathLike[str], *, progress: Callable[[int, int], None] | None = None) -> Path:
         """Copy the store to a new folder while it is in use; the copy is of one moment and opens as a store.

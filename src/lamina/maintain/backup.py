@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from lamina import fs
 from lamina.config import CATALOG_NAME, ENGINE_FOLDER, IN_USE_NAME, SETTINGS_NAME
 from lamina.errors import AlreadyExistsError, InvalidInputError, LaminaError, LockedError
+from lamina.states.context import StatesContext
 from lamina.storage.catalog import SqliteCatalog
 
 __all__ = ["backup_store"]
 
 _PAGES_AT_ONCE = 2048
+_COPY_BYTES = 4 << 20
+PACKS = "packs"
 _MAX_SETTINGS = 1_000_000
 _IGNORE = ".gitignore"
 _PART = f"{CATALOG_NAME}.part"
@@ -67,7 +71,10 @@ def backup_store(catalog: SqliteCatalog, folder: Path, dest: Path, progress: Cal
             _write(engine / _IGNORE, b"*\n")
             if settings is not None:
                 _write(dest / SETTINGS_NAME, settings)
-            catalog.copy_to(engine / CATALOG_NAME, _PAGES_AT_ONCE, progress)
+            with StatesContext(catalog, catalog.settings, folder / ENGINE_FOLDER).holding_packs():
+                copy = partial(_copy_packs, catalog, folder / ENGINE_FOLDER / PACKS, engine / PACKS)
+                copy()
+                catalog.copy_to(engine / CATALOG_NAME, _PAGES_AT_ONCE, progress, ready=copy)
         except BaseException:
             if not (engine / CATALOG_NAME).exists():
                 _take_away(dest, there=there)
@@ -75,6 +82,25 @@ def backup_store(catalog: SqliteCatalog, folder: Path, dest: Path, progress: Cal
     finally:
         lock.release()
     return dest
+
+
+def _copy_packs(catalog: SqliteCatalog, packs: Path, dest: Path) -> None:
+    """Copy the packs that are not in the copy yet; while they are held none goes, so what the catalog knew is there."""
+    with catalog.read("listing packs") as reader:
+        known = reader.db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'pack'").fetchall()
+        names = [row[0] for row in reader.db.execute("SELECT name FROM pack").fetchall()] if known else []
+    if names:
+        fs.make_dir(dest, mode=0o700)
+    for name in names:
+        if not (dest / f"{name}.pack").exists():
+            _write_stream(dest / f"{name}.pack", fs.FileReader(packs / f"{name}.pack"))
+
+
+def _write_stream(path: Path, source: fs.FileReader) -> None:
+    offsets = range(0, source.size, _COPY_BYTES)
+    parts = (source.read(offset, min(_COPY_BYTES, source.size - offset)) for offset in offsets)
+    with contextlib.suppress(AlreadyExistsError):
+        fs.write_file(path, parts, mode=0o600)
 
 
 def _settings(folder: Path) -> bytes | None:
@@ -101,7 +127,7 @@ def _is_ours(dest: Path, settings: bytes | None) -> bool:
     if ENGINE_FOLDER not in names or engine.is_symlink() or not engine.is_dir():
         return False
     inside = {item.name for item in engine.iterdir()}
-    if not all(name.startswith(_PART) or name in (_IGNORE, IN_USE_NAME) or _temporary(name) for name in inside):
+    if not all(name.startswith(_PART) or name in (_IGNORE, IN_USE_NAME, PACKS) or _temporary(name) for name in inside):
         return False
     rest = {name for name in names if not _temporary(name)} - {ENGINE_FOLDER}
     return not rest or (rest == {SETTINGS_NAME} and settings == _settings(dest))
@@ -125,14 +151,16 @@ def _take_away(dest: Path, *, there: bool) -> None:
     """Remove a copy that failed, as far as that is possible; what the destination was before stays."""
     engine = dest / ENGINE_FOLDER
     with contextlib.suppress(OSError, LaminaError):
-        for file in [*engine.iterdir(), dest / SETTINGS_NAME]:
-            fs.remove_file(file, missing_ok=True)
+        for file in [*(engine / PACKS).glob("*"), *engine.iterdir(), dest / SETTINGS_NAME]:
+            if not file.is_dir():
+                fs.remove_file(file, missing_ok=True)
     _remove_empty(dest, there=there)
 
 
 def _remove_empty(dest: Path, *, there: bool) -> None:
-    with contextlib.suppress(OSError):
-        (dest / ENGINE_FOLDER).rmdir()
+    for folder in (dest / ENGINE_FOLDER / PACKS, dest / ENGINE_FOLDER):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
     if not there:
         with contextlib.suppress(OSError):
             dest.rmdir()

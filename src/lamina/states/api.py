@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lamina.states.context import StatesContext
 
 if TYPE_CHECKING:
     from lamina.states.state import State
-    from lamina.states.types import StateInfo, Version
+    from lamina.states.types import RetainPlan, StateDiff, StateInfo, Version
 
 __all__ = ["States"]
 
@@ -25,7 +25,8 @@ class States:
     """
 
     def __init__(self, context: StatesContext) -> None:
-        self._context = context
+        self.context = context
+        """What maintenance works on."""
 
     def commit(
         self,
@@ -67,7 +68,7 @@ class States:
         from lamina.states.commit import commit
 
         return commit(
-            self._context,
+            self.context,
             name,
             arrays,
             branch=branch,
@@ -96,13 +97,13 @@ class States:
         """
         from lamina.states.history import open_version
 
-        return open_version(self._context, name, ref)
+        return open_version(self.context, name, ref)
 
     def list(self) -> list[StateInfo]:
         """Return the states of the store, by name."""
         from lamina.states.history import list_states
 
-        return list_states(self._context)
+        return list_states(self.context)
 
     def log(
         self, name: str, ref: str | Version | datetime | None = None, *, limit: int | None = None
@@ -119,8 +120,151 @@ class States:
         """
         from lamina.states.history import log
 
-        return log(self._context, name, ref, limit)
+        return log(self.context, name, ref, limit)
+
+    def update(
+        self,
+        name: str,
+        changes: Mapping[str, Any],
+        *,
+        branch: str = "main",
+        parent: Any = None,
+        message: str | None = None,
+        step: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Version:
+        """Commit new values of some rows; only those are written, and nothing else is read.
+
+        Args:
+            name: The state.
+            changes: ``{array: (rows, values)}``: row numbers (or a slice, or one bool a row) along the first axis, and
+                one row of values for each. A row that is named twice gets its last value.
+            branch: As in :meth:`commit`, like ``parent``, ``message`` and ``step``.
+            parent: What the change follows.
+            message: What changed, in words.
+            step: A training step or the like.
+            metadata: JSON values; what the parent has when None.
+
+        Raises:
+            ConflictError: Someone else committed to the branch; nothing was written.
+            NotFoundError: There is no such state, branch or array.
+            InvalidInputError: Rows or values do not fit the array.
+        """
+        from lamina.states.update import update
+
+        return update(
+            self.context,
+            name,
+            changes,
+            branch=branch,
+            parent=parent,
+            message=message,
+            step=step,
+            metadata=metadata,
+        )
+
+    def diff(self, name: str, a: str | Version | datetime, b: str | Version | datetime) -> StateDiff:
+        """Compare two versions: for each array that differs, the rows, norms and the largest change.
+
+        Raises:
+            NotFoundError: There is no such state or version.
+        """
+        from lamina.states.diff import diff
+
+        return diff(self.context, name, a, b)
+
+    def tag(self, name: str, ref: str | Version | datetime, tag: str) -> Version:
+        """Give a version a name; a tag is never given again, not even after it was deleted.
+
+        Raises:
+            AlreadyExistsError: The name is taken, or was once.
+            NotFoundError: There is no such state or version.
+        """
+        from lamina.states.history import tag as give
+
+        return give(self.context, name, ref, tag)
+
+    def branch(self, name: str, branch: str, ref: str | Version | datetime = "main") -> Version:
+        """Let a new branch begin at a version.
+
+        Raises:
+            AlreadyExistsError: The name is taken.
+            NotFoundError: There is no such state or version.
+        """
+        from lamina.states.history import make_branch
+
+        return make_branch(self.context, name, branch, ref)
+
+    def restore(
+        self, name: str, ref: str | Version | datetime, *, branch: str = "main", message: str | None = None
+    ) -> Version:
+        """Commit what a version was as the newest one of a branch; nothing that came between is lost.
+
+        Raises:
+            NotFoundError: There is no such state, version or branch.
+            ConflictError: Someone else committed to the branch since this handle last saw it.
+        """
+        from lamina.states.history import restore
+
+        return restore(self.context, name, ref, branch=branch, message=message)
+
+    def delete(self, name: str, ref: str | Version | None = None) -> int:
+        """Delete a whole state, or one branch, tag or version of it; ``store.gc()`` gives its room back.
+
+        Args:
+            name: The state.
+            ref: A branch or tag goes as a name, and its versions stay; a version goes unless it has a name.
+
+        Returns:
+            How many versions were deleted.
+
+        Raises:
+            InvalidInputError: It is the newest version of a branch or tagged, or the only branch.
+            NotFoundError: There is no such state or version.
+        """
+        from lamina.states.history import delete
+
+        return delete(self.context, name, ref)
+
+    def retain(
+        self,
+        name: str,
+        *,
+        keep_last: int | None = None,
+        max_age: timedelta | float | None = None,
+        branch: str | None = None,
+        dry_run: bool = False,
+    ) -> RetainPlan:
+        """Delete old versions; ``store.gc()`` gives their room back.
+
+        The newest version of each branch, tagged versions and those that someone reads are always kept.
+
+        Args:
+            name: The state.
+            keep_last: Keep so many of the newest.
+            max_age: Keep what is younger, in seconds or as a ``timedelta``. With both, either keeps a version.
+            branch: Look only at versions that this branch leads back to; None is all of the state.
+            dry_run: Only say what would go.
+
+        Raises:
+            InvalidInputError: Neither bound is given, or one makes no sense.
+        """
+        from lamina.states.retain import retain
+
+        return retain(self.context, name, keep_last=keep_last, max_age=max_age, branch=branch, dry_run=dry_run)
+
+    def stats(self) -> dict[str, Any]:
+        """Return counts and sizes: states, versions, objects; bytes, hits and moves of each tier."""
+        from lamina.states.tiers import tier_stats
+
+        return tier_stats(self.context)
+
+    def optimize(self) -> dict[str, Any]:
+        """Move shards between tiers by how they were read; see ``docs/format.md`` for the policy."""
+        from lamina.states.tiers import move_tiers
+
+        return move_tiers(self.context)
 
     def close(self) -> None:
         """Let go of what is held for readers; the store calls it."""
-        self._context.close()
+        self.context.close()

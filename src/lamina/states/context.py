@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina import fs
 from lamina.config import Settings
-from lamina.errors import LaminaError
+from lamina.errors import LaminaError, ReadOnlyError
 from lamina.storage.catalog import SqliteCatalog
 
 if TYPE_CHECKING:  # numpy costs 60 ms, and a store that holds memories alone needs none of this
@@ -90,6 +90,23 @@ class StatesContext:
         fs.make_dir(self.packs, mode=0o700)
         with fs.FileLock(self._packs_lock.path).hold(_WRITERS_WAIT, shared=True):
             yield self.packs
+
+    @contextmanager
+    def holding_packs(self) -> Iterator[None]:
+        """See to it that no pack is taken away meanwhile, where this handle may say so."""
+        if not self.packs.is_dir():
+            yield
+            return
+        lock = fs.FileLock(self._packs_lock.path)
+        try:
+            lock.acquire(_WRITERS_WAIT, shared=True)
+        except ReadOnlyError:  # nor can anyone else in a folder that may not be written
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
 
     @contextmanager
     def alone_with_packs(self) -> Iterator[bool]:

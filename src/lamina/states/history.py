@@ -10,8 +10,10 @@ from lamina.states.context import StatesContext
 from lamina.states.manifest import Head, Manifest
 from lamina.states.rows import (
     BRANCH,
+    DOOMED,
     TAG,
     find_version,
+    has_states,
     head_of,
     insert_version,
     names_of,
@@ -23,7 +25,7 @@ from lamina.states.state import State
 from lamina.states.types import StateInfo, Version
 from lamina.storage.records import from_micros, now_micros
 
-__all__ = ["delete", "list_states", "log", "make_branch", "open_version", "restore", "tag"]
+__all__ = ["delete", "list_states", "log", "make_branch", "open_pair", "open_version", "restore", "tag"]
 
 
 def open_version(context: StatesContext, name: str, ref: Any) -> State:
@@ -34,9 +36,41 @@ def open_version(context: StatesContext, name: str, ref: Any) -> State:
         seq = find_version(db, state, name, ref)
         manifest = context.manifest(db, seq)
         version = version_of(db, seq, names_of(db, state))
-    opened = State(context, version, manifest)
+    opened = _held(context, version, manifest)
     if isinstance(ref, str) and ref in version.branches:
         context.seen[name, ref] = bytes.fromhex(version.id)
+    return opened
+
+
+def open_pair(context: StatesContext, name: str, a: Any, b: Any) -> tuple[State, State]:
+    """Open two versions, of one moment."""
+    with context.catalog.read("opening two versions") as reader:
+        db = reader.db
+        state = state_named(db, name)
+        names = names_of(db, state)
+        found = []
+        for ref in (a, b):
+            seq = find_version(db, state, name, ref)
+            found.append((version_of(db, seq, names), context.manifest(db, seq)))
+    first = _held(context, *found[0])
+    try:
+        return first, _held(context, *found[1])
+    except BaseException:
+        first.close()
+        raise
+
+
+def _held(context: StatesContext, version: Version, manifest: Manifest) -> State:
+    """Return the opened version, once it is sure that nothing collects it: the lease first, then another look."""
+    opened = State(context, version, manifest)
+    with context.catalog.read("opening a state") as reader:
+        sql = "SELECT gone FROM state_version WHERE id = ?"
+        found = reader.db.execute(sql, (bytes.fromhex(version.id),)).fetchall()
+    if not found or found[0][0] == DOOMED:
+        opened.close()
+        raise NotFoundError(
+            f"Version {version.id[:12]} of state {version.name!r} was just removed.", hint="Open another one."
+        )
     return opened
 
 
@@ -45,6 +79,8 @@ def list_states(context: StatesContext) -> list[StateInfo]:
     found = []
     with context.catalog.read("listing states") as reader:
         db = reader.db
+        if not has_states(db):
+            return []
         rows = db.execute(
             "SELECT s.id, s.name, s.created_at, count(v.seq), max(v.created_at), max(v.seq) FROM state s "
             "JOIN state_version v ON v.state = s.id AND v.gone = 0 GROUP BY s.id ORDER BY s.name"

@@ -14,13 +14,16 @@ from lamina.storage.shards import wrong_bytes
 
 __all__ = [
     "BRANCH",
+    "DOOMED",
     "TAG",
     "find_state",
     "find_version",
+    "has_states",
     "head_of",
     "insert_version",
     "load_manifest",
     "names_of",
+    "remove_versions",
     "set_ref",
     "state_named",
     "version_of",
@@ -28,9 +31,16 @@ __all__ = [
 ]
 
 BRANCH, TAG = 1, 2
-_MOST_DEPTH = 32
+DOOMED = 2
+"""State of a version (``gone``) that a collection is about to remove: nobody may begin to read it."""
+_MOST_DEPTH = 16
 """Stored differences in a row; reading a manifest reads as many rows."""
 _SHORTEST_PREFIX = 6
+
+
+def has_states(db: Any) -> bool:
+    """Return whether the catalog has the tables of states; one of an older format, opened for reading, has not."""
+    return bool(db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'state_version'").fetchall())
 
 
 def find_state(db: Any, name: str) -> int | None:
@@ -45,9 +55,10 @@ def state_named(db: Any, name: str) -> int:
     Raises:
         NotFoundError: There is none of that name.
     """
-    number = find_state(db, name)
+    number = find_state(db, name) if has_states(db) else None
     if number is None:
-        near = [row[0] for row in db.execute("SELECT name FROM state ORDER BY name LIMIT 6").fetchall()]
+        sql = "SELECT name FROM state WHERE instr(name, char(0)) = 0 ORDER BY name LIMIT 6"
+        near = [row[0] for row in db.execute(sql).fetchall()] if has_states(db) else []
         hint = f"There are: {', '.join(near)}." if near else "Commit one first."
         raise NotFoundError(f"There is no state {name!r}.", hint=hint, name=name)
     return number
@@ -206,6 +217,23 @@ def walk_manifests(db: Any, after: int = 0) -> Iterator[tuple[int, bytes, bool, 
         if len(known) > 4 * _MOST_DEPTH:
             known.pop(next(iter(known)))
         yield seq, id, bool(gone), manifest
+
+
+def remove_versions(db: Any, doomed: set[int]) -> None:
+    """Remove versions; those that are stored as a difference to one of them are stored whole first."""
+    marked = sorted(doomed)
+    for seq in marked:
+        rows = db.execute("SELECT seq FROM state_version WHERE base = ?", (seq,)).fetchall()
+        for (other,) in rows:
+            if other not in doomed:
+                body, _ = pack_body(load_manifest(db, other, check=False), None)
+                sql = "UPDATE state_version SET base = NULL, depth = 0, body = ? WHERE seq = ?"
+                db.execute(sql, (body, other))
+    db.executemany("DELETE FROM state_version WHERE seq = ?", [(seq,) for seq in marked])
+    db.execute(
+        "DELETE FROM state WHERE NOT EXISTS (SELECT 1 FROM state_version v WHERE v.state = state.id) "
+        "AND NOT EXISTS (SELECT 1 FROM state_ref r WHERE r.state = state.id)"
+    )
 
 
 def insert_version(db: Any, state: int, manifest: Manifest, base: tuple[int, Manifest] | None) -> tuple[int, bytes]:

@@ -77,15 +77,18 @@ class Shard:
         if self.base.length != self.cells * layout.cell:
             raise wrong_bytes(self.base.name, f"shard {number} has another length")
 
-    def read_cells(self, wanted: Numbers, out: Bytes) -> None:
-        """Copy cells, numbered from the shard's first, into the rows of ``out``; several may be the same."""
+    def read_cells(self, wanted: Numbers, out: Bytes, *, keep: bool = True) -> None:
+        """Copy cells, numbered from the shard's first, into the rows of ``out``; several may be the same.
+
+        ``keep`` is as in :meth:`ObjectStore.gather`.
+        """
         objects, cell = self._objects, self.layout.cell
         objects.count_read(self.base)
-        objects.gather(self.base, wanted, cell, out)
+        objects.gather(self.base, wanted, cell, out, keep=keep)
         for step in self.steps():
             if isinstance(step, Stored):
                 mask = np.empty_like(out)
-                objects.gather(step, wanted, cell, mask)
+                objects.gather(step, wanted, cell, mask, keep=keep)
                 np.bitwise_xor(out, mask, out=out)
             elif step.unit == cell:
                 places = np.searchsorted(step.numbers, wanted)
@@ -95,6 +98,14 @@ class Shard:
                     out[rows] = step.values(objects, places[rows])
             else:
                 self._read_elements(step, wanted, out)
+
+    def plain_frame(self, cell: int) -> tuple[Any, int] | None:
+        """Return the decoded frame of a cell and the cell's place in it; None where the shard was changed."""
+        if self.layers:
+            return None
+        number, place = divmod(cell, self.layout.frame_cells)
+        self._objects.count_read(self.base)
+        return self._objects.frame(self.base, number), place * self.layout.cell
 
     def read_all(self, out: Bytes) -> None:
         """Fill ``out`` with the shard's plain bytes."""

@@ -17,7 +17,7 @@ from lamina.errors import ClosedError, InvalidInputError, NotFoundError
 from lamina.states.checks import check_rows
 from lamina.states.context import StatesContext
 from lamina.states.layout import Layout
-from lamina.states.manifest import Array, Manifest
+from lamina.states.manifest import Array, Entry, Manifest
 from lamina.states.shard import Shard
 from lamina.states.types import ArrayInfo, Version
 from lamina.storage.frames import Bytes, Coding
@@ -29,12 +29,42 @@ __all__ = ["State", "StateArray"]
 Anything: TypeAlias = npt.NDArray[Any]
 
 _THREADS_FROM = 8 << 20
+_KEEP_UP_TO = 128
+"""Cells read at once whose frames are kept; more of them are a sweep."""
+
+
+class _Hold:
+    """Holds a version's bytes for as long as its state or one of its arrays is referred to."""
+
+    def __init__(self, context: StatesContext, id: bytes) -> None:
+        self._context = context
+        self._id = id
+        self._pid = os.getpid()
+        self._open = True
+        context.lease(id)
+
+    def check(self) -> None:
+        """Raise unless the version may be read."""
+        self._context.catalog.pool.check()
+        if not self._open:
+            raise ClosedError("This state is closed.", hint="Open it again with store.states.open().")
+
+    def close(self) -> None:
+        """Let go; again does nothing, and so does a forked child."""
+        if self._open:
+            self._open = False
+            if os.getpid() == self._pid:
+                self._context.release(self._id)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self.close()
 
 
 class State(Mapping[str, "StateArray"]):
     """A version of a state, read lazily. Made by :meth:`lamina.States.open`.
 
-    Its bytes are held until it is closed or forgotten, whatever becomes of the version meanwhile.
+    Its bytes are held until it is closed, or it and its arrays are forgotten, whatever becomes of the version.
     """
 
     def __init__(self, context: StatesContext, version: Version, manifest: Manifest) -> None:
@@ -43,10 +73,7 @@ class State(Mapping[str, "StateArray"]):
         self._context = context
         self._manifest = manifest
         self._arrays: dict[str, StateArray] = {}
-        self._closed = False
-        self._id = bytes.fromhex(version.id)
-        self._pid = os.getpid()
-        context.lease(self._id)
+        self._hold = _Hold(context, bytes.fromhex(version.id))
 
     def __getitem__(self, name: str) -> StateArray:
         """Return an array.
@@ -54,7 +81,7 @@ class State(Mapping[str, "StateArray"]):
         Raises:
             NotFoundError: There is none of that name.
         """
-        self.check()
+        self._hold.check()
         held = self._arrays.get(name)
         if held is None:
             array = self._manifest.arrays.get(name)
@@ -64,7 +91,7 @@ class State(Mapping[str, "StateArray"]):
                     hint=f"It has: {', '.join(list(self._manifest.arrays)[:20])}.",
                     array=str(name),
                 )
-            held = self._arrays.setdefault(name, StateArray(self, array, self._context))
+            held = self._arrays.setdefault(name, StateArray(self._hold, array, self._context))
         return held
 
     def __iter__(self) -> Iterator[str]:
@@ -89,21 +116,8 @@ class State(Mapping[str, "StateArray"]):
         return {name: self[name].read() for name in self}
 
     def close(self) -> None:
-        """Let go of the version's bytes. Closing twice does nothing."""
-        if not self._closed:
-            self._closed = True
-            if os.getpid() == self._pid:
-                self._context.release(self._id)
-
-    def check(self) -> None:
-        """Raise unless it may be read.
-
-        Raises:
-            ClosedError: It or its store is closed, or this is a forked child.
-        """
-        self._context.catalog.pool.check()
-        if self._closed:
-            raise ClosedError("This state is closed.", hint="Open it again with store.states.open().")
+        """Let go of the version's bytes. Closing twice does nothing; reading afterwards is a ``ClosedError``."""
+        self._hold.close()
 
     def __enter__(self) -> Self:
         return self
@@ -113,16 +127,12 @@ class State(Mapping[str, "StateArray"]):
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        with contextlib.suppress(Exception):
-            self.close()
-
 
 class StateArray:
     """One array of a state. What it returns is always the reader's own; every byte was verified."""
 
-    def __init__(self, state: State, array: Array, context: StatesContext) -> None:
-        self._state = state
+    def __init__(self, hold: _Hold, array: Array, context: StatesContext) -> None:
+        self._hold = hold
         self._array = array
         self._context = context
         self._layout: Layout = array.layout
@@ -161,6 +171,16 @@ class StateArray:
         return self.size * self.dtype.itemsize
 
     @property
+    def layout(self) -> Layout:
+        """How it lies in shards."""
+        return self._layout
+
+    @property
+    def entries(self) -> list[Entry]:
+        """What each shard is made of."""
+        return self._array.entries
+
+    @property
     def precision(self) -> str:
         """``exact``, or what precision was traded for space when it was committed."""
         return self._layout.precision
@@ -180,6 +200,8 @@ class StateArray:
             InvalidInputError: The index cannot be.
             CorruptionError: A byte that was read is not what was written.
         """
+        if type(key) is int and self._layout.precision == "exact" and self._layout.cells_a_row == 1 and self.shape:
+            return self._row(key)
         first, rest = (key[0], key[1:]) if isinstance(key, tuple) and key else (key, ())
         if isinstance(key, tuple) and not key:
             return self.read()[()]
@@ -228,7 +250,7 @@ class StateArray:
 
     def read(self) -> npt.NDArray[Any]:
         """Return the whole array."""
-        self._state.check()
+        self._hold.check()
         layout = self._layout
         if layout.precision == "exact":
             out = np.empty(self.shape, self.dtype)
@@ -243,6 +265,9 @@ class StateArray:
     def shards(self) -> Iterator[tuple[int, npt.NDArray[Any]]]:
         """Yield ``(first row, rows)`` of stretches of about 4 MB, in order."""
         rows = max(1, self._layout.shard_cells // max(1, self._layout.cells_a_row))
+        if not self.shape:
+            yield 0, self.read()
+            return
         for start in range(0, self._layout.rows, rows):
             yield start, self._slice(start, min(start + rows, self._layout.rows))
 
@@ -254,7 +279,7 @@ class StateArray:
                 small enough to lie in the catalog, or of lower precision. ``np.asarray`` reads any array.
             CorruptionError: A byte is not what was written.
         """
-        self._state.check()
+        self._hold.check()
         layout = self._layout
         reason = "it is not stored exactly" if layout.precision != "exact" else ""
         if not layout.cells:
@@ -293,7 +318,7 @@ class StateArray:
 
     def info(self) -> ArrayInfo:
         """Return how the array is stored, shard by shard counted."""
-        self._state.check()
+        self._hold.check()
         codecs: dict[str, int] = {}
         stored: dict[bytes, int] = {}
         for number in range(self._layout.shards):
@@ -347,9 +372,26 @@ class StateArray:
             shard = self._shards.setdefault(number, Shard(self._context.objects, self._layout, number, entry, found))
         return shard
 
+    def _row(self, row: int) -> npt.NDArray[Any]:
+        """Return one row: the common case, without the machinery for many."""
+        self._hold.check()
+        layout = self._layout
+        if not -layout.rows <= row < layout.rows:
+            check_rows(row, layout, self.name)
+        number, cell = divmod(row + layout.rows if row < 0 else row, layout.shard_cells)
+        shard = self._shards.get(number) or self._shard(number)
+        found = shard.plain_frame(cell)
+        if found is None:
+            out = np.empty((1, layout.cell), np.uint8)
+            shard.read_cells(np.array([cell], np.int64), out)
+            read = layout.decode(out.reshape(-1), self.shape[1:])
+        else:
+            read = np.frombuffer(found[0], self.dtype, layout.row_elements, found[1]).reshape(self.shape[1:]).copy()
+        return read if self.shape[1:] else read[()]
+
     def _rows(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Return rows by number, each verified; several may be the same."""
-        self._state.check()
+        self._hold.check()
         layout = self._layout
         shape = (rows.size, *self.shape[1:])
         if not layout.cells or not rows.size:
@@ -369,18 +411,20 @@ class StateArray:
         order = np.argsort(cells, kind="stable")
         chosen, starts = np.unique(numbers[order], return_index=True)
         groups = list(zip(chosen.tolist(), np.split(order, starts[1:]), strict=True))
-        for number, places in groups:  # the system fetches while we verify
-            shard = self._shard(number)
-            within = cells[places] - number * self._layout.shard_cells
-            self._context.objects.prefetch(shard.base, np.unique(within // self._layout.frame_cells), least=1)
+        keep = len(cells) <= _KEEP_UP_TO
+        if not keep:  # the system fetches while we verify
+            for number, places in groups:
+                within = cells[places] - number * self._layout.shard_cells
+                frames = np.unique(within // self._layout.frame_cells)
+                self._context.objects.prefetch(self._shard(number).base, frames, least=1)
         for number, places in groups:
             part = np.empty((places.size, self._layout.cell), np.uint8)
-            self._shard(number).read_cells(cells[places] - number * self._layout.shard_cells, part)
+            self._shard(number).read_cells(cells[places] - number * self._layout.shard_cells, part, keep=keep)
             out[places] = part
 
     def _slice(self, start: int, stop: int) -> npt.NDArray[Any]:
         """Return rows ``start`` to ``stop``; whole shards are read straight into the result."""
-        self._state.check()
+        self._hold.check()
         layout = self._layout
         count = max(0, stop - start)
         shape = (count, *self.shape[1:])

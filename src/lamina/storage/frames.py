@@ -35,7 +35,7 @@ COLD_GAIN = 0.05
 LEVEL = 1
 """Higher levels were slower and no smaller on shuffled floats."""
 
-_SAMPLE = 16_384
+_SAMPLE = 8_192
 _CSR_MOST = 0.25
 """Share of nonzero elements above which CSR is not tried."""
 
@@ -138,7 +138,7 @@ def choose(content: Bytes, width: int, frame_bytes: int, *, gain: float = WARM_G
         size = sum(len(data) if (data := encode(sample, width, coding)) else sample.size for sample in samples)
         if size / total < share:
             best, share = coding, size / total
-    if share > 1.0 - gain and total < content.size and share < 1.0 - gain / 4:
+    if 1.0 - gain < share < 1.0 - gain * 0.9 and total < content.size:
         size = min(frame_bytes, content.size)  # a longer piece compresses a little better: look once more
         data = encode(content[:size], width, best)
         share = len(data) / size if data else 1.0

@@ -212,11 +212,12 @@ def schema(db: Any) -> set[tuple[Any, ...]]:
     return set(rows.fetchall())
 
 
-def wanted_schema() -> set[tuple[Any, ...]]:
-    """Return what a new catalog says of its tables."""
+def wanted_schema(version: int | None = None) -> set[tuple[Any, ...]]:
+    """Return what a catalog says of its tables that is new, or has had ``version`` migrations."""
     draft = apsw.Connection(":memory:")
     try:
-        migrate(draft, 0)
+        for step in MIGRATIONS[:version]:
+            step(draft)
         return schema(draft)
     finally:
         draft.close(True)

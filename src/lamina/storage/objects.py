@@ -16,9 +16,9 @@ import numpy as np
 
 from lamina import fs
 from lamina.errors import NotFoundError
-from lamina.storage.frames import Bytes
+from lamina.storage.frames import FRAME_BYTES, Bytes
 from lamina.storage.packs import SUFFIX
-from lamina.storage.shards import FrameTable, parse_record, wrong_bytes
+from lamina.storage.shards import Encoded, FrameTable, parse_record, wrong_bytes
 
 __all__ = ["HOT_BYTES", "ObjectStore", "Stored", "batches", "find_objects"]
 
@@ -108,6 +108,7 @@ class ObjectStore:
         self._hot_size = 0
         self._reads: Counter[int] = Counter()
         self._lock = threading.Lock()
+        self._local = threading.local()
 
     # --- where objects lie -------------------------------------------------------------------------------------------
 
@@ -161,19 +162,53 @@ class ObjectStore:
             parts.append(self.frame(stored, number)[max(start - first, 0) : stop - first])
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def gather(self, stored: Stored, places: Any, unit: int, out: Bytes) -> None:
-        """Copy units (whole ones lie in each frame) at numbers ``places`` into the rows of ``out``."""
+    def gather(self, stored: Stored, places: Any, unit: int, out: Bytes, *, keep: bool = True) -> None:
+        """Copy units (whole ones lie in each frame) at numbers ``places`` into the rows of ``out``.
+
+        Args:
+            stored: The object.
+            places: Numbers of the units.
+            unit: Bytes of one.
+            out: A row a place.
+            keep: Keep the frames that are decoded; False for a sweep over many, which would drive out all others.
+        """
         table = self.table(stored)
         per_frame = table.frame_bytes // unit
         numbers = places // per_frame
-        if numbers.size and numbers[0] == numbers[-1] and numbers.min() == numbers.max():
-            out[:] = self._units(stored, int(numbers[0]), unit, per_frame)[places - numbers * per_frame]
+        if places.size == 1:
+            number = int(numbers[0])
+            out[0] = self._units(self.frame(stored, number), unit, per_frame)[int(places[0]) - number * per_frame]
             return
         order = np.argsort(numbers, kind="stable")
-        chosen, starts = np.unique(numbers[order], return_index=True)
-        self.prefetch(stored, chosen)
-        for number, rows in zip(chosen.tolist(), np.split(order, starts[1:]), strict=True):
-            out[rows] = self._units(stored, number, unit, per_frame)[places[rows] - number * per_frame]
+        ordered = numbers[order]
+        starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+        stops = np.append(starts[1:], order.size)
+        chosen = ordered[starts]
+        if keep:
+            self.prefetch(stored, chosen)
+        for number, start, stop in zip(chosen.tolist(), starts.tolist(), stops.tolist(), strict=True):
+            rows = order[start:stop]
+            frame = self.frame(stored, number) if keep else self._passing(stored, number)
+            out[rows] = self._units(frame, unit, per_frame)[places[rows] - number * per_frame]
+
+    def _passing(self, stored: Stored, number: int) -> Any:
+        """Return a frame that is used once, at once, by this thread: read into the thread's own room."""
+        known = self._hot.get((stored.address, number))
+        if known is not None:
+            return known
+        return self._twice(stored, lambda at: self._pass(stored, at, number))
+
+    def _pass(self, stored: Stored, at: At, number: int) -> Any:
+        table = self._table(stored, at)
+        offset, size = _span(table, number, number + 1)
+        if not at.pack:
+            return table.decode(number, self._bytes(stored, at, at.start + offset, size), stored.name)
+        room: bytearray | None = self._local.__dict__.get("room")
+        if room is None or len(room) < size:
+            room = self._local.room = bytearray(max(size, 2 * FRAME_BYTES))
+        view = memoryview(room)[:size]
+        self._file(at).read_into(view, at.start + offset)
+        return table.decode(number, view, stored.name)
 
     def prefetch(self, stored: Stored, numbers: Any, *, least: int = _PREFETCH_FROM) -> None:
         """Let the system fetch frames while others are being decoded; fewer than ``least`` are not worth it."""
@@ -226,6 +261,27 @@ class ObjectStore:
         self.read_into(stored, out)
         return out
 
+    def as_stored(self, stored: Stored) -> Encoded:
+        """Return an object as it is stored, every frame verified; table and bytes are of one place.
+
+        Raises:
+            CorruptionError: A byte is not what was written.
+        """
+
+        def read(at: At) -> Encoded:
+            table = self._table(stored, at)
+            data = memoryview(self._bytes(stored, at, at.start, table.stored))
+            parts, done = [], 0
+            for number in range(table.frames):
+                size = table.sizes[number] if table.codings else table.plain_size(number)
+                table.decode(number, data[done : done + size], stored.name)
+                parts.append(data[done : done + size])
+                done += size
+            return Encoded(stored.address, table, parts)
+
+        encoded: Encoded = self._twice(stored, read)
+        return encoded
+
     def raw_span(self, stored: Stored) -> tuple[fs.FileReader, int, int] | None:
         """Return file, offset and size of an object whose frames all lie raw in a pack; None otherwise."""
 
@@ -262,8 +318,9 @@ class ObjectStore:
             self._hot.clear()
             self._hot_size = 0
 
-    def _units(self, stored: Stored, number: int, unit: int, per_frame: int) -> Bytes:
-        plain = np.frombuffer(self.frame(stored, number), np.uint8)
+    @staticmethod
+    def _units(frame: Any, unit: int, per_frame: int) -> Bytes:
+        plain = np.frombuffer(frame, np.uint8)
         if plain.size % unit:  # the last frame of a patch goes on with the numbers of its units
             plain = plain[: plain.size // unit * unit]
         return plain[: per_frame * unit].reshape(-1, unit)

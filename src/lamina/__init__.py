@@ -38,6 +38,23 @@ if TYPE_CHECKING:
         StorageError,
     )
     from lamina.memories import Memories
+    from lamina.states import (
+        ArrayChange,
+        ArrayInfo,
+        Autosave,
+        Checkpoints,
+        PendingVersion,
+        RetainPlan,
+        Slot,
+        SlotPlan,
+        Slots,
+        State,
+        StateArray,
+        StateDiff,
+        StateInfo,
+        States,
+        Version,
+    )
     from lamina.store import Store, open, repair  # noqa: A004 - lamina.open is the name that people type
     from lamina.types import (
         Change,
@@ -55,7 +72,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlreadyExistsError",
+    "ArrayChange",
+    "ArrayInfo",
+    "Autosave",
     "Change",
+    "Checkpoints",
     "ClosedError",
     "ConflictError",
     "CorruptionError",
@@ -74,20 +95,48 @@ __all__ = [
     "Memory",
     "MissingReport",
     "NotFoundError",
+    "PendingVersion",
     "PoisonedError",
     "Problem",
     "ReadOnlyError",
     "RepairReport",
+    "RetainPlan",
+    "Slot",
+    "SlotPlan",
+    "Slots",
+    "State",
+    "StateArray",
+    "StateDiff",
+    "StateInfo",
+    "States",
     "StorageError",
     "Store",
     "TermMatch",
     "VerifyReport",
+    "Version",
     "__version__",
     "open",
     "repair",
 ]
 
 _STORE = {"Store", "open", "repair"}
+_STATES = {
+    "ArrayChange",
+    "ArrayInfo",
+    "Autosave",
+    "Checkpoints",
+    "PendingVersion",
+    "RetainPlan",
+    "Slot",
+    "SlotPlan",
+    "Slots",
+    "State",
+    "StateArray",
+    "StateDiff",
+    "StateInfo",
+    "States",
+    "Version",
+}
 _TYPES = {
     "Change",
     "Deletion",
@@ -106,6 +155,8 @@ _TYPES = {
 def __getattr__(name: str) -> Any:
     if name in _STORE:
         module = "lamina.store"
+    elif name in _STATES:
+        module = "lamina.states"
     elif name in _TYPES:
         module = "lamina.types"
     elif name == "Memories":

@@ -7,11 +7,48 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lamina.states.api import States
+    from lamina.states.autosave import Autosave
+    from lamina.states.checkpoints import Checkpoints
+    from lamina.states.pending import PendingVersion
+    from lamina.states.slots import Slot, SlotPlan, Slots
     from lamina.states.state import State, StateArray
+    from lamina.states.types import ArrayChange, ArrayInfo, RetainPlan, StateDiff, StateInfo, Version
 
-__all__ = ["State", "StateArray", "States"]
+__all__ = [
+    "ArrayChange",
+    "ArrayInfo",
+    "Autosave",
+    "Checkpoints",
+    "PendingVersion",
+    "RetainPlan",
+    "Slot",
+    "SlotPlan",
+    "Slots",
+    "State",
+    "StateArray",
+    "StateDiff",
+    "StateInfo",
+    "States",
+    "Version",
+]
 
-_HOME = {"State": "state", "StateArray": "state", "States": "api"}
+_HOME = {
+    "ArrayChange": "types",
+    "ArrayInfo": "types",
+    "Autosave": "autosave",
+    "Checkpoints": "checkpoints",
+    "PendingVersion": "pending",
+    "RetainPlan": "types",
+    "Slot": "slots",
+    "SlotPlan": "slots",
+    "Slots": "slots",
+    "State": "state",
+    "StateArray": "state",
+    "StateDiff": "types",
+    "StateInfo": "types",
+    "States": "api",
+    "Version": "types",
+}
 
 
 def __getattr__(name: str) -> Any:

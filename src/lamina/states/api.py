@@ -5,11 +5,16 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from lamina.states.context import StatesContext
 
 if TYPE_CHECKING:
+    from lamina.states.autosave import Autosave
+    from lamina.states.checkpoints import Checkpoints
+    from lamina.states.pending import Background, PendingVersion
+    from lamina.states.slots import Slots
     from lamina.states.state import State
     from lamina.states.types import RetainPlan, StateDiff, StateInfo, Version
 
@@ -28,6 +33,51 @@ class States:
         self.context = context
         """What maintenance works on."""
 
+    @cached_property
+    def _background(self) -> Background:
+        from lamina.states.pending import Background
+
+        return Background()
+
+    def _settle(self, name: str, branch: str | None) -> None:
+        """Wait for a commit of the branch in the background, and raise its failure."""
+        if "_background" in self.__dict__:
+            self._background.settle(name, branch or "main")
+
+    @overload
+    def commit(
+        self,
+        name: str,
+        arrays: Mapping[str, Any],
+        *,
+        branch: str = ...,
+        parent: Any = ...,
+        message: str | None = ...,
+        step: int | None = ...,
+        metadata: Mapping[str, Any] | None = ...,
+        precision: str | Mapping[str, str] | None = ...,
+        wait: Literal[True] = ...,
+        creator: str | None = ...,
+        progress: Callable[[int, int], None] | None = ...,
+    ) -> Version: ...
+
+    @overload
+    def commit(
+        self,
+        name: str,
+        arrays: Mapping[str, Any],
+        *,
+        branch: str = ...,
+        parent: Any = ...,
+        message: str | None = ...,
+        step: int | None = ...,
+        metadata: Mapping[str, Any] | None = ...,
+        precision: str | Mapping[str, str] | None = ...,
+        wait: Literal[False],
+        creator: str | None = ...,
+        progress: Callable[[int, int], None] | None = ...,
+    ) -> PendingVersion: ...
+
     def commit(
         self,
         name: str,
@@ -39,9 +89,10 @@ class States:
         step: int | None = None,
         metadata: Mapping[str, Any] | None = None,
         precision: str | Mapping[str, str] | None = None,
+        wait: bool = True,
         creator: str | None = None,
         progress: Callable[[int, int], None] | None = None,
-    ) -> Version:
+    ) -> Version | PendingVersion:
         """Commit a snapshot; it is durable when this returns. What did not change is not written again.
 
         Args:
@@ -56,6 +107,9 @@ class States:
             metadata: JSON values.
             precision: ``float16`` or ``int8`` (one scale a row) for arrays of floats, or such a name by array; those
                 come back in their own dtype, rounded. Exact when None.
+            wait: False copies the arrays, returns at once and works in the background, one commit a branch at a time;
+                ``.result()`` of what is returned waits, and a failure is raised there, by the next call that concerns
+                the branch, or by ``close``.
             creator: Who made it.
             progress: Called with the shards done and the shards there are, array by array.
 
@@ -67,7 +121,13 @@ class States:
         """
         from lamina.states.commit import commit
 
-        return commit(
+        self._settle(name, branch)
+        if not wait:
+            from lamina.states.pending import copied
+
+            arrays = copied(arrays)
+        work = partial(
+            commit,
             self.context,
             name,
             arrays,
@@ -80,6 +140,7 @@ class States:
             creator=creator,
             progress=progress,
         )
+        return work() if wait else self._background.start(name, branch, work)
 
     def open(self, name: str, ref: str | Version | datetime = "main") -> State:
         """Open a version; nothing of its arrays is read yet.
@@ -97,6 +158,8 @@ class States:
         """
         from lamina.states.history import open_version
 
+        if isinstance(ref, str):
+            self._settle(name, ref)
         return open_version(self.context, name, ref)
 
     def list(self) -> list[StateInfo]:
@@ -152,6 +215,7 @@ class States:
         """
         from lamina.states.update import update
 
+        self._settle(name, branch)
         return update(
             self.context,
             name,
@@ -206,6 +270,7 @@ class States:
         """
         from lamina.states.history import restore
 
+        self._settle(name, branch)
         return restore(self.context, name, ref, branch=branch, message=message)
 
     def delete(self, name: str, ref: str | Version | None = None) -> int:
@@ -253,6 +318,40 @@ class States:
 
         return retain(self.context, name, keep_last=keep_last, max_age=max_age, branch=branch, dry_run=dry_run)
 
+    def slots(self, name: str, *, branch: str = "main") -> Slots:
+        """Return the slot table of a state: tensors of slots with a time, a count and a surprise for each.
+
+        Args:
+            name: The state; ``.create(tensors)`` makes it.
+            branch: What to read and add to.
+        """
+        from lamina.states.slots import Slots
+
+        return Slots(self, name, branch)
+
+    def checkpoints(self, name: str, keep_last: int = 5) -> Checkpoints:
+        """Return what saves checkpoints of a run and finds the newest again.
+
+        Args:
+            name: The state that holds them.
+            keep_last: How many are kept.
+        """
+        from lamina.states.checkpoints import Checkpoints
+
+        return Checkpoints(self, name, keep_last)
+
+    def autosave(self, name: str, get: Callable[[], Mapping[str, Any]], interval: float) -> Autosave:
+        """Return what commits the arrays that ``get`` returns, at most ``interval`` seconds after they were marked.
+
+        Args:
+            name: The state.
+            get: Called in another thread, or by ``close``, when it is time to save.
+            interval: Seconds that a crash may lose.
+        """
+        from lamina.states.autosave import Autosave
+
+        return Autosave(self, name, get, interval)
+
     def stats(self) -> dict[str, Any]:
         """Return counts and sizes: states, versions, objects; bytes, hits and moves of each tier."""
         from lamina.states.tiers import tier_stats
@@ -266,5 +365,13 @@ class States:
         return move_tiers(self.context)
 
     def close(self) -> None:
-        """Let go of what is held for readers; the store calls it."""
-        self.context.close()
+        """Finish what is under way and let go of what is held for readers; the store calls it.
+
+        Raises:
+            LaminaError: A commit in the background failed, and nobody was told yet.
+        """
+        try:
+            if "_background" in self.__dict__:
+                self._background.close()
+        finally:
+            self.context.close()

@@ -29,6 +29,7 @@ from lamina.states.rows import (
     set_ref,
     version_of,
 )
+from lamina.states.settle import sync_packs
 from lamina.states.shard import Shard
 from lamina.states.types import Version
 from lamina.storage.frames import Bytes
@@ -110,6 +111,7 @@ def find_parent(context: StatesContext, name: str, branch: str, parent: Any) -> 
         ConflictError: That is no longer the newest version of the branch.
         NotFoundError: The state has no such branch.
     """
+    context.settle()
     with context.catalog.read("looking up a state") as reader:
         db = reader.db
         state = find_state(db, name)
@@ -144,6 +146,8 @@ def publish(
     Raises:
         ConflictError: Someone else committed to the branch meanwhile; nothing was written.
     """
+    if context.durable:
+        sync_packs(context)
     reads = context.objects.take_reads() if context.used else None
     with context.catalog.write("committing a state") as writer:
         db = writer.db
@@ -212,7 +216,9 @@ def _store(
     old = _same_form(before, name, layout)
     found: dict[bytes, Stored] = {}
     if old is not None:
-        found = context.objects.find(address for entry in old.entries for address in entry.addresses())
+        found = context.objects.find(
+            (address for entry in old.entries for address in entry.addresses()), missing_ok=True
+        )
     made = Array(name, layout, dtype_name(array.dtype))
     rows = array.reshape(1) if array.ndim == 0 else array
     if not rows.flags.c_contiguous and layout.cells_a_row > layout.shard_cells:
@@ -221,7 +227,9 @@ def _store(
     def plan(number: int) -> Planned:
         held = None
         if old is not None and number < len(old.entries) and old.layout.cells_in(number) == layout.cells_in(number):
-            held = Shard(context.objects, layout, number, old.entries[number], found)
+            entry = old.entries[number]
+            if all(address in found and not found[address].damaged for address in entry.addresses()):
+                held = Shard(context.objects, layout, number, entry, found)
         try:
             content = shard_content(rows, layout, number)
             try:

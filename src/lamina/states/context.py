@@ -46,6 +46,7 @@ class StatesContext:
         self._manifests: OrderedDict[int, Manifest] = OrderedDict()
         self._lock = threading.Lock()
         self._leased: dict[bytes, tuple[fs.Lease, int]] = {}
+        self._settled = False
 
     @property
     def durable(self) -> bool:
@@ -63,6 +64,14 @@ class StatesContext:
     def used(self) -> bool:
         """Whether this handle has read any object."""
         return "objects" in self.__dict__
+
+    def settle(self) -> None:
+        """See to packs that were not synced before the machine went down; once for each handle."""
+        if not self._settled:
+            from lamina.states.settle import settle_packs
+
+            self._settled = True
+            settle_packs(self)
 
     def manifest(self, db: Any, seq: int) -> Manifest:
         """Return a version's manifest, checked; the last few are kept."""

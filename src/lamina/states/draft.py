@@ -43,7 +43,7 @@ class Draft:
         if address in self.new or address in self.reused:
             return True
         with self._context.catalog.read("looking for an object") as reader:
-            found = reader.db.execute("SELECT 1 FROM object WHERE address = ?", (address,)).fetchall()
+            found = reader.db.execute("SELECT 1 FROM object WHERE address = ? AND damaged = 0", (address,)).fetchall()
         if found:
             self.reused.add(address)
         return bool(found)
@@ -102,7 +102,9 @@ class Draft:
             )
         db.executemany(
             "INSERT INTO object (address, kind, length, stored, pack, start, record, record_size, data) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (address) DO NOTHING",
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (address) DO UPDATE SET stored = excluded.stored, "
+            "pack = excluded.pack, start = excluded.start, record = excluded.record, "
+            "record_size = excluded.record_size, data = excluded.data, damaged = 0 WHERE damaged = 1",
             rows,
         )
         return True

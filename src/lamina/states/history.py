@@ -30,6 +30,7 @@ __all__ = ["delete", "list_states", "log", "make_branch", "open_pair", "open_ver
 
 def open_version(context: StatesContext, name: str, ref: Any) -> State:
     """Open a version; see :meth:`lamina.States.open`."""
+    context.settle()
     with context.catalog.read("opening a state") as reader:
         db = reader.db
         state = state_named(db, name)

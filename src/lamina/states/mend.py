@@ -41,6 +41,8 @@ def mend(context: StatesContext) -> list[Problem]:
             if fresh:
                 lost.append(Problem(code="array-damaged", where=where, message=message))
             db.execute("UPDATE state_version SET damaged = 1 WHERE seq = ?", (seq,))
+        db.execute("UPDATE object SET damaged = 0 WHERE damaged <> 0")
+        db.executemany("UPDATE object SET damaged = 1 WHERE address = ?", [(address,) for address in findings.bad])
         _whole_again(db, findings, damaged)
         lost += _names(db, findings, set(damaged))
         remove_versions(db, set(findings.unreadable))

@@ -165,6 +165,7 @@ def _m003_states(db: apsw.Connection) -> None:
         ) STRICT;
         CREATE INDEX pack_unsynced ON pack (id) WHERE synced = 0;
 
+        -- damaged = 1: a repair found it so; whoever stores the same content again replaces it.
         -- An object lies in a pack (its frames from "start", its frame table from "record") or, with pack = 0, here.
         CREATE TABLE object (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -177,6 +178,7 @@ def _m003_states(db: apsw.Connection) -> None:
             record INTEGER NOT NULL,
             record_size INTEGER NOT NULL,
             reads INTEGER NOT NULL DEFAULT 0,
+            damaged INTEGER NOT NULL DEFAULT 0,
             data BLOB
         ) STRICT;
         CREATE INDEX object_pack ON object (pack) WHERE pack <> 0;

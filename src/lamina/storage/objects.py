@@ -29,7 +29,7 @@ _AT_ONCE = 500
 _PREFETCH_FROM = 4
 """Frames from which on the system is told beforehand what will be read."""
 _COLUMNS = (
-    "o.id, o.address, o.kind, o.length, o.stored, o.pack, p.name, o.start, o.record, o.record_size, o.data "
+    "o.id, o.address, o.kind, o.length, o.stored, o.damaged, o.pack, p.name, o.start, o.record, o.record_size, o.data "
     "FROM object o LEFT JOIN pack p ON p.id = o.pack"
 )
 
@@ -53,11 +53,11 @@ class At:
 class Stored:
     """An object, and where it lies now."""
 
-    __slots__ = ("address", "at", "id", "kind", "length", "stored")
+    __slots__ = ("address", "at", "damaged", "id", "kind", "length", "stored")
 
     def __init__(self, row: Sequence[Any]) -> None:
-        self.id, self.address, self.kind, self.length, self.stored = row[:5]
-        self.at = At(row[5:])
+        self.id, self.address, self.kind, self.length, self.stored, self.damaged = row[:6]
+        self.at = At(row[6:])
 
     @property
     def name(self) -> str:
@@ -112,17 +112,17 @@ class ObjectStore:
 
     # --- where objects lie -------------------------------------------------------------------------------------------
 
-    def find(self, addresses: Iterable[bytes]) -> dict[bytes, Stored]:
+    def find(self, addresses: Iterable[bytes], *, missing_ok: bool = False) -> dict[bytes, Stored]:
         """Return where objects lie.
 
         Raises:
-            CorruptionError: One of them is not there.
+            CorruptionError: One of them is not there, and ``missing_ok`` is False.
         """
         wanted = list(dict.fromkeys(addresses))
         with self._catalog.read("finding objects") as reader:
             found = find_objects(reader.db, wanted)
         for address in wanted:
-            if address not in found:
+            if address not in found and not missing_ok:
                 raise wrong_bytes(f"object {address.hex()[:16]}", "the catalog does not know it")
         return found
 

@@ -209,7 +209,9 @@ class Store:
         from lamina.maintain.repair import rebuild
 
         self._check_whole()
-        return rebuild(self._context)
+        report = rebuild(self._context)
+        self.states.context.reset()
+        return report
 
     def reindex(
         self, progress: Callable[[int, int], None] | None = None, *, replace_given: bool = False

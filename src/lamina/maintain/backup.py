@@ -129,6 +129,11 @@ def _is_ours(dest: Path, settings: bytes | None) -> bool:
     inside = {item.name for item in engine.iterdir()}
     if not all(name.startswith(_PART) or name in (_IGNORE, IN_USE_NAME, PACKS) or _temporary(name) for name in inside):
         return False
+    packs = engine / PACKS
+    if PACKS in inside and not (
+        packs.is_dir() and all(item.suffix == ".pack" or _temporary(item.name) for item in packs.iterdir())
+    ):
+        return False
     rest = {name for name in names if not _temporary(name)} - {ENGINE_FOLDER}
     return not rest or (rest == {SETTINGS_NAME} and settings == _settings(dest))
 

@@ -80,7 +80,8 @@ def examine(context: StatesContext, level: str) -> Findings:
             findings.bad[address] = "the catalog does not know where it is"
             if seq not in known_damage:
                 findings.problems.append(_missing(findings, seq, address))
-    gone = dict(_packs(context, packs, level, findings))
+    needed = {one.at.pack for address, one in found.items() if wanted[address] not in known_damage}
+    gone = dict(_packs(context, packs, level, findings, needed))
     for address, stored in found.items():
         if stored.at.pack in gone:
             findings.bad[address] = gone[stored.at.pack]
@@ -126,7 +127,9 @@ def _names(db: Any) -> Iterator[Problem]:
         )
 
 
-def _packs(context: StatesContext, packs: Any, level: str, findings: Findings) -> Iterator[tuple[int, str]]:
+def _packs(
+    context: StatesContext, packs: Any, level: str, findings: Findings, needed: set[int]
+) -> Iterator[tuple[int, str]]:
     findings.checked["packs"] = len(packs)
     for id, name, size in packs:
         path = context.packs / f"{name}{SUFFIX}"
@@ -143,10 +146,12 @@ def _packs(context: StatesContext, packs: Any, level: str, findings: Findings) -
             reason = error.message
         if not reason:
             continue
+        # What only versions need that are known to be damaged, or nobody, is no news.
         code = "pack-missing" if reason == "it is missing" else "pack-damaged"
-        findings.problems.append(
-            Problem(code=code, where=f"pack {name[:16]}", message=f"pack {name}: {reason}", hint=_REPAIR)
-        )
+        if id in needed:
+            findings.problems.append(
+                Problem(code=code, where=f"pack {name[:16]}", message=f"pack {name}: {reason}", hint=_REPAIR)
+            )
         if code == "pack-missing" or "bytes instead of" in reason:
             yield id, f"pack {name[:16]}: {reason}"
 

@@ -125,11 +125,10 @@ def find_parent(context: StatesContext, name: str, branch: str, parent: Any) -> 
                     hint=f"Make it with store.states.branch({name!r}, {branch!r}, ref).",
                     name=name,
                 )
-            if (name, branch) in context.seen and state is None:
-                context.seen.pop((name, branch))
+            context.unsee(name, branch)
             return Parent(state, branch, None, None, None)
         id = db.execute("SELECT id FROM state_version WHERE seq = ?", (head,)).fetchall()[0][0]
-        wanted = context.seen.get((name, branch))
+        wanted = context.seen(name, branch)
         if parent is not None:
             seq = find_version(db, state, name, parent)
             wanted = db.execute("SELECT id FROM state_version WHERE seq = ?", (seq,)).fetchall()[0][0]
@@ -171,7 +170,7 @@ def publish(
         if reads:
             flush_reads(db, reads)
         version = version_of(db, seq, names_of(db, state), draft.written)
-    context.seen[name, before.branch] = id
+    context.see(name, before.branch, seq, id)
     context.keep_manifest(seq, manifest)
     return version
 

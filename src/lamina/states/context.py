@@ -40,8 +40,7 @@ class StatesContext:
         self.settings = settings
         self.packs = engine / "packs"
         self.leases = engine / "leases"
-        self.seen: dict[tuple[str, str], bytes] = {}
-        """The version that this handle last opened or committed, by state and branch."""
+        self._seen: dict[tuple[str, str], tuple[int, bytes]] = {}
         self._packs_lock = fs.FileLock(engine / "packs.lock")
         self._manifests: OrderedDict[int, Manifest] = OrderedDict()
         self._lock = threading.Lock()
@@ -72,6 +71,33 @@ class StatesContext:
 
             self._settled = True
             settle_packs(self)
+
+    def see(self, name: str, branch: str, seq: int, id: bytes) -> None:
+        """Note the version that this handle opened or committed; a thread that was slow turns nothing back."""
+        with self._lock:
+            known = self._seen.get((name, branch))
+            if known is None or known[0] <= seq:
+                self._seen[name, branch] = (seq, id)
+
+    def seen(self, name: str, branch: str) -> bytes | None:
+        """Return the version that this handle last opened or committed on a branch."""
+        known = self._seen.get((name, branch))
+        return known[1] if known else None
+
+    def unsee(self, name: str | None = None, branch: str | None = None) -> None:
+        """Forget what was seen of a branch, of a state, or of all."""
+        with self._lock:
+            for key in list(self._seen):
+                if name in (None, key[0]) and branch in (None, key[1]):
+                    del self._seen[key]
+
+    def reset(self) -> None:
+        """Forget all that was looked up: a repair may have changed it."""
+        self.unsee()
+        with self._lock:
+            self._manifests.clear()
+        if self.used:
+            self.objects.forget()
 
     def manifest(self, db: Any, seq: int) -> Manifest:
         """Return a version's manifest, checked; the last few are kept."""

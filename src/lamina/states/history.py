@@ -39,7 +39,7 @@ def open_version(context: StatesContext, name: str, ref: Any) -> State:
         version = version_of(db, seq, names_of(db, state))
     opened = _held(context, version, manifest)
     if isinstance(ref, str) and ref in version.branches:
-        context.seen[name, ref] = bytes.fromhex(version.id)
+        context.see(name, ref, seq, bytes.fromhex(version.id))
     return opened
 
 
@@ -160,7 +160,7 @@ def make_branch(context: StatesContext, name: str, label: str, ref: Any) -> Vers
             )
         set_ref(db, state, BRANCH, label, seq)
         version = version_of(db, seq, names_of(db, state))
-    context.seen[name, label] = bytes.fromhex(version.id)
+    context.see(name, label, seq, bytes.fromhex(version.id))
     return version
 
 
@@ -175,7 +175,7 @@ def restore(context: StatesContext, name: str, ref: Any, *, branch: str, message
         if head is None:
             raise NotFoundError(f"State {name!r} has no branch {branch!r}.", hint="Make it with states.branch().")
         parent = db.execute("SELECT id FROM state_version WHERE seq = ?", (head,)).fetchall()[0][0]
-        seen = context.seen.get((name, branch))
+        seen = context.seen(name, branch)
         if seen is not None and seen != parent:
             raise ConflictError(
                 f"Branch {branch!r} of state {name!r} is at version {parent.hex()[:12]}, not at {seen.hex()[:12]}, "
@@ -198,7 +198,7 @@ def restore(context: StatesContext, name: str, ref: Any, *, branch: str, message
         new, id = insert_version(db, state, made, (head, newest))
         set_ref(db, state, BRANCH, branch, new)
         version = version_of(db, new, names_of(db, state), 0)
-    context.seen[name, branch] = id
+    context.see(name, branch, new, id)
     context.keep_manifest(new, made)
     return version
 
@@ -214,8 +214,7 @@ def delete(context: StatesContext, name: str, ref: Any) -> int:
             db.execute("DELETE FROM state_ref WHERE state = ?", (state,))
             # The name is free for another state; versions that are still read keep theirs in their manifests.
             db.execute("UPDATE state SET name = name || char(0) || id WHERE id = ?", (state,))
-            for key in [key for key in context.seen if key[0] == name]:
-                context.seen.pop(key, None)
+            context.unsee(name)
             return count
         if isinstance(ref, str):
             rows = db.execute(
@@ -226,7 +225,7 @@ def delete(context: StatesContext, name: str, ref: Any) -> int:
                 return 0
             if rows:
                 _delete_branch(db, state, name, ref)
-                context.seen.pop((name, ref), None)
+                context.unsee(name, ref)
                 return 0
         seq = find_version(db, state, name, ref)
         branches, tags = names_of(db, state).get(seq, ([], []))

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lamina import fs
-from lamina.errors import NotFoundError
+from lamina.errors import CorruptionError, NotFoundError
 from lamina.storage.frames import FRAME_BYTES, Bytes
 from lamina.storage.packs import SUFFIX
 from lamina.storage.shards import Encoded, FrameTable, parse_record, wrong_bytes
@@ -352,9 +352,20 @@ class ObjectStore:
         return at.data[offset : offset + size]
 
     def _twice(self, stored: Stored, action: Callable[[At], Any]) -> Any:
-        """Read an object; where its pack is gone, it may have moved meanwhile: look again where it is."""
+        """Read an object, and look again where that fails.
+
+        Where its pack is gone, it may have moved meanwhile. Where its bytes are wrong, the file may have been replaced
+        by a whole one of the same content since it was opened.
+        """
         at = stored.at
         try:
+            return action(at)
+        except CorruptionError:
+            with self._lock:
+                opened = self._packs.pop(at.pack, None)
+            if opened is None:
+                raise
+            at.table = None
             return action(at)
         except NotFoundError:
             with self._catalog.read("finding an object again") as reader:

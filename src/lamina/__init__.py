@@ -41,6 +41,23 @@ if TYPE_CHECKING:
     from lamina.memories import Memories
     from lamina.states.diffusion import DiffusionConfig
     from lamina.states.grid import ToroidalGrid
+    from lamina.states import (
+        ArrayChange,
+        ArrayInfo,
+        Autosave,
+        Checkpoints,
+        PendingVersion,
+        RetainPlan,
+        Slot,
+        SlotPlan,
+        Slots,
+        State,
+        StateArray,
+        StateDiff,
+        StateInfo,
+        States,
+        Version,
+    )
     from lamina.store import Store, open, repair  # noqa: A004 - lamina.open is the name that people type
     from lamina.types import (
         Change,
@@ -61,7 +78,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlreadyExistsError",
+    "ArrayChange",
+    "ArrayInfo",
+    "Autosave",
     "Change",
+    "Checkpoints",
     "ClosedError",
     "ConflictError",
     "CorruptionError",
@@ -83,23 +104,51 @@ __all__ = [
     "Memory",
     "MissingReport",
     "NotFoundError",
+    "PendingVersion",
     "PoisonedError",
     "Problem",
     "ReadOnlyError",
     "RepairReport",
     "Shown",
+    "RetainPlan",
+    "Slot",
+    "SlotPlan",
+    "Slots",
+    "State",
+    "StateArray",
+    "StateDiff",
+    "StateInfo",
+    "States",
     "StorageError",
     "Store",
     "SyncReport",
     "TermMatch",
     "ToroidalGrid",
     "VerifyReport",
+    "Version",
     "__version__",
     "open",
     "repair",
 ]
 
 _STORE = {"Store", "open", "repair"}
+_STATES = {
+    "ArrayChange",
+    "ArrayInfo",
+    "Autosave",
+    "Checkpoints",
+    "PendingVersion",
+    "RetainPlan",
+    "Slot",
+    "SlotPlan",
+    "Slots",
+    "State",
+    "StateArray",
+    "StateDiff",
+    "StateInfo",
+    "States",
+    "Version",
+}
 _TYPES = {
     "Change",
     "Deletion",
@@ -121,6 +170,8 @@ _TYPES = {
 def __getattr__(name: str) -> Any:
     if name in _STORE:
         module = "lamina.store"
+    elif name in _STATES:
+        module = "lamina.states"
     elif name in _TYPES:
         module = "lamina.types"
     elif name == "Memories":

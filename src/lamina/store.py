@@ -25,6 +25,8 @@ from lamina.errors import InvalidInputError, LaminaError, LockedError, NotFoundE
 from lamina.memories import Memories
 from lamina.memories.checks import check_scopes
 from lamina.memories.context import Context
+from lamina.states.api import States
+from lamina.states.context import StatesContext
 from lamina.storage.catalog import SqliteCatalog, check_repaired
 from lamina.types import RepairReport, SyncReport, VerifyReport
 
@@ -148,6 +150,8 @@ class Store:
         """What opening took over from files that people changed; None where the catalog may be behind the files."""
         self.memories = Memories(self._context)
         """What an agent knows."""
+        self.states = States(StatesContext(self._catalog, settings, engine))
+        """What a model holds."""
 
     # --- facts -------------------------------------------------------------------------------------------------------
 
@@ -174,7 +178,7 @@ class Store:
         """
         from lamina.maintain.stats import store_stats
 
-        return store_stats(self.location, self._context)
+        return {**store_stats(self.location, self._context), "states": self.states.stats()}
 
     # --- upkeep ------------------------------------------------------------------------------------------------------
 
@@ -191,7 +195,13 @@ class Store:
         from lamina.maintain.verify import verify_store
 
         self._check_whole()
-        return verify_store(self._context, level)
+        report = verify_store(self._context, level)
+        if any(problem.code == "page-damaged" for problem in report.problems):
+            return report
+        from lamina.states.check import problems
+
+        found, checked = problems(self.states.context, level)
+        return VerifyReport(level=level, problems=(*report.problems, *found), checked={**report.checked, **checked})
 
     def repair(self) -> RepairReport:
         """Make everything that is derived anew, from the memories alone.
@@ -201,7 +211,9 @@ class Store:
         from lamina.maintain.repair import rebuild
 
         self._check_whole()
-        return rebuild(self._context)
+        report = rebuild(self._context)
+        self.states.context.reset()
+        return report
 
     def reindex(
         self, progress: Callable[[int, int], None] | None = None, *, replace_given: bool = False
@@ -231,10 +243,12 @@ class Store:
         from lamina.maintain.optimize import optimize_store
 
         self._check_whole()
-        return optimize_store(self._context)
+        return {**optimize_store(self._context), "states": self.states.optimize()}
 
     def gc(self, *, dry_run: bool = False) -> dict[str, Any]:
-        """Remove what nothing refers to: leftovers of interrupted writes.
+        """Remove what nothing refers to: leftovers of interrupted writes, versions of states that were deleted.
+
+        Packs of which more than a fifth is dead are written anew. What someone still reads stays.
 
         Args:
             dry_run: Only say what would go.
@@ -244,7 +258,11 @@ class Store:
         self._check_whole()
         if self.read_only and not dry_run:
             raise ReadOnlyError(f"{self.location} is open for reading only.", hint="Open it without read_only=True.")
-        return collect_garbage(self.location / ENGINE_FOLDER, dry_run=dry_run)
+        from lamina.states.collect import collect
+
+        leftovers = collect_garbage(self.location / ENGINE_FOLDER, dry_run=dry_run)
+        states = collect(self.states.context, dry_run=dry_run)
+        return {**leftovers, "bytes": leftovers["bytes"] + states["bytes"], "states": states}
 
     def backup(self, dest: str | os.PathLike[str], *, progress: Callable[[int, int], None] | None = None) -> Path:
         """Copy the store to a new folder while it is in use; the copy is of one moment and opens as a store.
@@ -273,9 +291,12 @@ class Store:
                 from lamina.memories.uses import flush_uses
 
                 flush_uses(self._context, wait=0.0)
-        self._catalog.close()
-        self._cache.close()
-        self._release()
+        try:
+            self.states.close()
+        finally:
+            self._catalog.close()
+            self._cache.close()
+            self._release()
 
     def __enter__(self) -> Self:
         return self

@@ -24,10 +24,13 @@ from lamina.fs._leases import Lease, LeaseInfo, live_leases
 from lamina.fs._locks import FileLock
 from lamina.fs._reading import Stamp, read_file, read_with_stamp, stamp_of
 from lamina.fs._seam import Kind, Observer, Operation, ShortWrite, catalog_vfs, count_operations, observe
+from lamina.fs._streams import FileReader, FileWriter, sync_file
 from lamina.fs._translate import check_poison, clear_poison, poison, translate
 
 __all__ = [
     "FileLock",
+    "FileReader",
+    "FileWriter",
     "Journal",
     "Kind",
     "Lease",
@@ -56,6 +59,7 @@ __all__ = [
     "stray_files",
     "sweep_temporary",
     "sync_dir",
+    "sync_file",
     "translate",
     "write_file",
     "write_files",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from lamina import fs
@@ -12,10 +13,14 @@ from lamina.errors import AlreadyExistsError, InvalidInputError, LaminaError, Lo
 from lamina.folder.scan import scan
 from lamina.memories.context import Context
 from lamina.memories.folder import MAX_FILE_BYTES
+from lamina.states.context import StatesContext
+from lamina.storage.catalog import SqliteCatalog
 
 __all__ = ["backup_store"]
 
 _PAGES_AT_ONCE = 2048
+_COPY_BYTES = 4 << 20
+PACKS = "packs"
 _MAX_SETTINGS = 1_000_000
 _IGNORE = ".gitignore"
 UNFINISHED = "backup.unfinished"
@@ -74,9 +79,12 @@ def backup_store(context: Context, folder: Path, dest: Path, progress: Callable[
             if settings is not None:
                 _write(dest / SETTINGS_NAME, settings)
             _write(engine / UNFINISHED, b"")
-            with _still(context):
+            catalog = context.catalog
+            with _still(context), StatesContext(catalog, catalog.settings, folder / ENGINE_FOLDER).holding_packs():
                 _copy_files(context, folder, dest)
-                context.catalog.copy_to(engine / CATALOG_NAME, _PAGES_AT_ONCE, progress)
+                copy = partial(_copy_packs, catalog, folder / ENGINE_FOLDER / PACKS, engine / PACKS)
+                copy()
+                catalog.copy_to(engine / CATALOG_NAME, _PAGES_AT_ONCE, progress, ready=copy)
             fs.remove_file(engine / UNFINISHED, missing_ok=True)
         except BaseException:
             if not (engine / CATALOG_NAME).exists():
@@ -109,6 +117,23 @@ def _copy_files(context: Context, folder: Path, dest: Path) -> None:
             continue  # gone meanwhile, or no plain file: sync tells it
         fs.make_dir(target.parent, mode=0o700)
         fs.write_file(target, data, replace=target.exists(), mode=mode)
+def _copy_packs(catalog: SqliteCatalog, packs: Path, dest: Path) -> None:
+    """Copy the packs that are not in the copy yet; while they are held none goes, so what the catalog knew is there."""
+    with catalog.read("listing packs") as reader:
+        known = reader.db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'pack'").fetchall()
+        names = [row[0] for row in reader.db.execute("SELECT name FROM pack").fetchall()] if known else []
+    if names:
+        fs.make_dir(dest, mode=0o700)
+    for name in names:
+        if not (dest / f"{name}.pack").exists():
+            _write_stream(dest / f"{name}.pack", fs.FileReader(packs / f"{name}.pack"))
+
+
+def _write_stream(path: Path, source: fs.FileReader) -> None:
+    offsets = range(0, source.size, _COPY_BYTES)
+    parts = (source.read(offset, min(_COPY_BYTES, source.size - offset)) for offset in offsets)
+    with contextlib.suppress(AlreadyExistsError):
+        fs.write_file(path, parts, mode=0o600)
 
 
 def _settings(folder: Path) -> bytes | None:
@@ -136,7 +161,13 @@ def _is_ours(dest: Path, settings: bytes | None) -> bool:
         return False
     inside = {item.name for item in engine.iterdir()}
     if not all(
-        name.startswith(_PART) or name in (_IGNORE, IN_USE_NAME, UNFINISHED) or _temporary(name) for name in inside
+        name.startswith(_PART) or name in (_IGNORE, IN_USE_NAME, PACKS, UNFINISHED) or _temporary(name)
+        for name in inside
+    ):
+        return False
+    packs = engine / PACKS
+    if PACKS in inside and not (
+        packs.is_dir() and all(item.suffix == ".pack" or _temporary(item.name) for item in packs.iterdir())
     ):
         return False
     if UNFINISHED in inside:
@@ -169,14 +200,16 @@ def _take_away(dest: Path, *, there: bool) -> None:
                 fs.remove_file(dest / path, missing_ok=True)
             for place in sorted({(dest / path).parent for path in copied.files} - {dest}, reverse=True):
                 place.rmdir()
-        for file in [*engine.iterdir(), dest / SETTINGS_NAME]:
-            fs.remove_file(file, missing_ok=True)
+        for file in [*(engine / PACKS).glob("*"), *engine.iterdir(), dest / SETTINGS_NAME]:
+            if not file.is_dir():
+                fs.remove_file(file, missing_ok=True)
     _remove_empty(dest, there=there)
 
 
 def _remove_empty(dest: Path, *, there: bool) -> None:
-    with contextlib.suppress(OSError):
-        (dest / ENGINE_FOLDER).rmdir()
+    for folder in (dest / ENGINE_FOLDER / PACKS, dest / ENGINE_FOLDER):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
     if not there:
         with contextlib.suppress(OSError):
             dest.rmdir()

@@ -23,6 +23,8 @@ from lamina.maintain.verify import covers, lost_vectors, token_count, wrong_vect
 from lamina.memories.context import Context
 from lamina.memories.drafts import bands_of, indexed
 from lamina.search.passages import cut
+from lamina.states.context import StatesContext
+from lamina.states.mend import mend
 from lamina.storage import mirror
 from lamina.storage.catalog import SqliteCatalog
 from lamina.storage.connection import translate_sqlite
@@ -44,6 +46,7 @@ def rebuild(context: Context) -> RepairReport:
     """Make passages, text indexes, near-duplicate bands and the waiting list anew from the memories."""
     size = context.settings.passage_chars
     lost, damaged = _damaged(context)
+    lost += mend(StatesContext(context.catalog, context.settings, context.catalog.path.parent))
     aside = None
     if damaged:
         aside = _aside(context.catalog.path)
@@ -248,12 +251,12 @@ def _healthy(path: Path) -> bool:
     try:
         db = open_file(path)
         try:
-            if (
-                any(line != "ok" for (line,) in db.execute("PRAGMA integrity_check(1)"))
-                or schema(db) != wanted_schema()
+            if any(line != "ok" for (line,) in db.execute("PRAGMA integrity_check(1)")) or schema(db) != wanted_schema(
+                _version(db)
             ):
                 return False
-            for table in TABLES:
+            there = {row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+            for table in there.intersection(TABLES):
                 for _ in db.execute(f"SELECT * FROM {table}"):
                     pass
             for table in ("text_now", "text_past"):
@@ -267,6 +270,12 @@ def _healthy(path: Path) -> bool:
         check_damage(error, path)
         return False
     return True
+
+
+def _version(db: apsw.Connection) -> int | None:
+    """Return the number of an older format, whose tables are others; None for this one, or where it is damaged."""
+    version = db.pragma("user_version")
+    return version if isinstance(version, int) and 0 < version < FORMAT_VERSION else None
 
 
 def _close(db: apsw.Connection) -> None:

@@ -18,14 +18,34 @@ import apsw
 
 from lamina import fs
 from lamina.storage.connection import translate_sqlite
+from lamina.storage.migrations import FORMAT_VERSION
 from lamina.storage.writer import Writer
 from lamina.types import Problem
 
 __all__ = ["TABLES", "DamagedFile", "check_damage", "open_file", "salvage_rows"]
 
-TABLES = ("meta", "name", "dictionary", "dictionary_copy", "memory", "memory_tag", "use_count", "passage", "ending")
+TABLES = (
+    "meta",
+    "name",
+    "dictionary",
+    "dictionary_copy",
+    "memory",
+    "memory_tag",
+    "use_count",
+    "passage",
+    "ending",
+    *(_STATES := ("state", "state_version", "state_ref", "pack", "object")),
+)
 """What is kept of a damaged catalog; everything else is derived from it."""
-_NUMBERED = ("name", "dictionary", "dictionary_copy", "memory", "passage", "ending")
+_NUMBERED = (
+    "name",
+    "dictionary",
+    "dictionary_copy",
+    "memory",
+    "passage",
+    "ending",
+    *(table for table in _STATES if table != "state_ref"),
+)
 """Tables whose first column is a whole number that counts upwards from 1."""
 _MADE_ANEW = ("memory_tag", "ending")
 """Tables that a repair makes anew or does without, so that nothing of them can be lost."""
@@ -94,6 +114,15 @@ class DamagedFile:
             check_damage(error, self.path)
             errors.append(error)
 
+    def may_hold(self, table: str) -> bool:
+        """Return False where the file is of an older format that had no such table yet."""
+        errors: list[Exception] = []
+        version = next((row[0] for row in self.rows("PRAGMA user_version", (), errors)), FORMAT_VERSION)
+        if errors or not isinstance(version, int) or not 0 < version < FORMAT_VERSION:
+            return True
+        sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?"
+        return bool(list(self.rows(sql, (table,), errors))) or bool(errors)
+
     def pages(self) -> int:
         """Return how many pages of the usual size the file has."""
         try:
@@ -119,6 +148,9 @@ def salvage_rows(path: Path, writer: Writer) -> tuple[dict[str, int], list[Probl
     lost: list[Problem] = []
     with DamagedFile(path) as file:
         for table in TABLES:
+            if not file.may_hold(table):
+                recovered[table] = 0
+                continue
             columns = [row[1] for row in writer.db.execute(f"PRAGMA table_info({table})")]
             found = _numbered if table in _NUMBERED else _ordered
             refused = _keep(writer, table, columns, found(file, table, columns, lost))

@@ -92,8 +92,8 @@ def _counts(reader: Reader, scopes: tuple[int, ...] | None) -> _Counts:
 
 
 def bytes_on_disk(folder: Path) -> dict[str, int]:
-    """Return the bytes of a store's files by part: ``catalog``, ``log``, ``search``, ``other``, ``total``."""
-    sizes = {"catalog": 0, "log": 0, "search": 0, "other": 0}
+    """Return the bytes of a store's files: ``catalog``, ``log``, ``search``, ``packs``, ``other``, ``total``."""
+    sizes = {"catalog": 0, "log": 0, "search": 0, "packs": 0, "other": 0}
     engine = folder / ENGINE_FOLDER
     for file in engine.rglob("*"):
         try:
@@ -106,6 +106,8 @@ def bytes_on_disk(folder: Path) -> dict[str, int]:
             sizes["catalog" if file.name == "catalog.db" else "log"] += size
         elif "search" in file.relative_to(engine).parts[:1]:
             sizes["search"] += size
+        elif "packs" in file.relative_to(engine).parts[:1]:
+            sizes["packs"] += size
         else:
             sizes["other"] += size
     return {**sizes, "total": sum(sizes.values())}

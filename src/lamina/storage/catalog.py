@@ -122,13 +122,21 @@ class SqliteCatalog:
             raise
         self.names.remember(writer.new_names)
 
-    def copy_to(self, path: Path, pages: int, progress: Callable[[int, int], None] | None) -> None:
+    def copy_to(
+        self,
+        path: Path,
+        pages: int,
+        progress: Callable[[int, int], None] | None,
+        *,
+        ready: Callable[[], None] | None = None,
+    ) -> None:
         """Copy the catalog to a new file by SQLite's online backup: one moment of it, while others write.
 
         Args:
             path: The new file; it must not exist.
             pages: How many to copy between two looks at other processes.
             progress: Called with the pages done and the pages there are.
+            ready: Called when the copy is whole, before it gets its name.
         """
         draft = path.with_name(f"{path.name}.part")
         for ending in ("", "-journal", "-wal", "-shm"):  # of a copy that was interrupted
@@ -158,6 +166,8 @@ class SqliteCatalog:
             finally:
                 with contextlib.suppress(apsw.Error):  # an error that matters was told by the copying itself
                     target.close(True)
+        if ready is not None:
+            ready()
         fs.move_file(draft, path)
 
     def close(self) -> None:

@@ -145,7 +145,72 @@ def _m002_files(db: apsw.Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (_m001_memories, _m002_files)
+def _m003_states(db: apsw.Connection) -> None:
+    """States: versions with their manifests, names for versions, and where the objects lie that they are made of."""
+    db.execute(
+        """
+        CREATE TABLE state (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL
+        ) STRICT;
+
+        -- head and body are the manifest, whose hash is the id. A body is whole where base is NULL, otherwise what
+        -- differs from the body of version base; depth counts such steps. gone = 1: deleted, kept while it is read.
+        CREATE TABLE state_version (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT,
+            state INTEGER NOT NULL,
+            id BLOB NOT NULL UNIQUE,
+            created_at INTEGER NOT NULL,
+            gone INTEGER NOT NULL DEFAULT 0,
+            damaged INTEGER NOT NULL DEFAULT 0,
+            base INTEGER,
+            depth INTEGER NOT NULL DEFAULT 0,
+            head BLOB NOT NULL,
+            body BLOB NOT NULL
+        ) STRICT;
+        CREATE INDEX state_version_state ON state_version (state, seq);
+        CREATE INDEX state_version_base ON state_version (base) WHERE base IS NOT NULL;
+
+        -- Names of versions: kind 1 a branch, 2 a tag. A tag that was removed keeps its name, without a version.
+        CREATE TABLE state_ref (
+            state INTEGER NOT NULL,
+            kind INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            version INTEGER,
+            PRIMARY KEY (state, kind, name)
+        ) STRICT, WITHOUT ROWID;
+
+        -- synced = 0: written without waiting for the disk during the boot that is named.
+        CREATE TABLE pack (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            name TEXT NOT NULL UNIQUE,
+            size INTEGER NOT NULL,
+            synced INTEGER NOT NULL,
+            boot TEXT NOT NULL DEFAULT ''
+        ) STRICT;
+        CREATE INDEX pack_unsynced ON pack (id) WHERE synced = 0;
+
+        -- damaged = 1: a repair found it so; whoever stores the same content again replaces it.
+        -- An object lies in a pack (its frames from "start", its frame table from "record") or, with pack = 0, here.
+        CREATE TABLE object (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            address BLOB NOT NULL UNIQUE,
+            kind INTEGER NOT NULL,
+            length INTEGER NOT NULL,
+            stored INTEGER NOT NULL,
+            pack INTEGER NOT NULL,
+            start INTEGER NOT NULL,
+            record INTEGER NOT NULL,
+            record_size INTEGER NOT NULL,
+            reads INTEGER NOT NULL DEFAULT 0,
+            damaged INTEGER NOT NULL DEFAULT 0,
+            data BLOB
+        ) STRICT;
+        CREATE INDEX object_pack ON object (pack) WHERE pack <> 0;
+        """
+    )
+
+
+MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (_m001_memories, _m002_files, _m003_states)
 """In order; the first brings an empty file to version 1. Never change one that was released."""
 
 FORMAT_VERSION = len(MIGRATIONS)
@@ -173,11 +238,12 @@ def schema(db: Any) -> set[tuple[Any, ...]]:
     return set(rows.fetchall())
 
 
-def wanted_schema() -> set[tuple[Any, ...]]:
-    """Return what a new catalog says of its tables."""
+def wanted_schema(version: int | None = None) -> set[tuple[Any, ...]]:
+    """Return what a catalog says of its tables that is new, or has had ``version`` migrations."""
     draft = apsw.Connection(":memory:")
     try:
-        migrate(draft, 0)
+        for step in MIGRATIONS[:version]:
+            step(draft)
         return schema(draft)
     finally:
         draft.close(True)

@@ -30,6 +30,17 @@ _SELECT = (
 StoredPassage: TypeAlias = tuple[int, int, int, float | None, bytes | None, int]
 """``(id, start, stop, scale, codes, given)`` of a passage."""
 _BATCH = 500
+_COUNTED = (
+    ("name", "id"),
+    ("dictionary", "id"),
+    ("memory", "seq"),
+    ("passage", "id"),
+    ("state", "id"),
+    ("state_version", "seq"),
+    ("pack", "id"),
+    ("object", "id"),
+)
+"""Tables whose numbers are never used twice, and the column that has them."""
 _SHORTEST_TRACE = 12
 """Bytes from which a value is its own and no chance."""
 _LONGEST_TRACE = 1_000
@@ -134,10 +145,7 @@ class Reader:
 
     def counters_behind(self) -> dict[str, int]:
         """Return the tables that would give out a number again, each with the last number that a row has."""
-        last = {
-            table: int(self._one(f"SELECT max({key}) FROM {table}") or 0)
-            for table, key in (("name", "id"), ("dictionary", "id"), ("memory", "seq"), ("passage", "id"))
-        }
+        last = {table: int(self._one(f"SELECT max({key}) FROM {table}") or 0) for table, key in _COUNTED}
         return {table: number for table, number in last.items() if self.last_number(table) < number}
 
     # --- memories ----------------------------------------------------------------------------------------------------

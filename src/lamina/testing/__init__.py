@@ -8,7 +8,9 @@
 - :class:`MemoriesMachine` walks the public face at random beside :class:`MemoriesModel`, a model in plain Python;
 - :func:`judge` says what becomes of a store whose bytes were damaged;
 - :func:`build_golden` makes a store for versions to come, :func:`describe_store` tells all that one holds;
-- :class:`CatalogTests` and :class:`EmbedderTests` are contracts that a backend's tests inherit.
+- :func:`states_work` commits numbered versions, :class:`StatesLedger` knows what each must hold;
+- :class:`CatalogTests`, :class:`EmbedderTests`, :class:`CodecTests` and :class:`PackTests` are contracts that a
+  backend's tests inherit.
 
 Exports load on first use. The contract classes need pytest, the machine pytest and hypothesis.
 """
@@ -41,10 +43,12 @@ if TYPE_CHECKING:
     from lamina.testing._ledger import Entry, Ledger, files_holding
     from lamina.testing._machine import MemoriesMachine
     from lamina.testing._model import MemoriesModel
+    from lamina.testing._pack_contract import CodecTests, PackTests
     from lamina.testing._paths import WRITE_PATHS, PathRig, TinyEmbedder
     from lamina.testing._patient import Patient, make_patient
     from lamina.testing._report import report_counts
     from lamina.testing._several import run_writers
+    from lamina.testing._states_work import StatesLedger, states_work
     from lamina.testing._workloads import OPERATIONS, Scribe, mixed_work
 
 __all__ = [
@@ -53,6 +57,7 @@ __all__ = [
     "WRITE_PATHS",
     "Acknowledge",
     "CatalogTests",
+    "CodecTests",
     "CrashFS",
     "CrashImage",
     "Damage",
@@ -67,9 +72,11 @@ __all__ = [
     "Loss",
     "MemoriesMachine",
     "MemoriesModel",
+    "PackTests",
     "PathRig",
     "Patient",
     "Scribe",
+    "StatesLedger",
     "TinyEmbedder",
     "Verdict",
     "Workload",
@@ -88,15 +95,18 @@ __all__ = [
     "report_counts",
     "run_with_fault",
     "run_writers",
+    "states_work",
     "truncate_file",
 ]
 
 _HOME = {
     "FAULTS": "_faults",
     "OPERATIONS": "_workloads",
+    "PackTests": "_pack_contract",
     "WRITE_PATHS": "_paths",
     "Acknowledge": "_faults",
     "CatalogTests": "_catalog_contract",
+    "CodecTests": "_pack_contract",
     "CrashFS": "_crashfs",
     "CrashImage": "_crashfs",
     "Damage": "_damage",
@@ -114,6 +124,7 @@ _HOME = {
     "PathRig": "_paths",
     "Patient": "_patient",
     "Scribe": "_workloads",
+    "StatesLedger": "_states_work",
     "TinyEmbedder": "_paths",
     "Verdict": "_damage",
     "Workload": "_faults",
@@ -132,6 +143,7 @@ _HOME = {
     "report_counts": "_report",
     "run_with_fault": "_faults",
     "run_writers": "_several",
+    "states_work": "_states_work",
     "truncate_file": "_damage",
 }
 

@@ -1,0 +1,40 @@
+"""``lamina gc``: give back what nothing refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from lamina.cli.confirm import dry_run_option
+from lamina.cli.exit_codes import ExitCode
+from lamina.cli.progress import progress
+from lamina.cli.shell import Command, Shell, pass_shell
+
+__all__ = ["command"]
+
+
+@click.command("gc", cls=Command)
+@dry_run_option
+@pass_shell
+def command(shell: Shell, /, *, dry_run: bool) -> ExitCode:
+    """Give back room: leftovers of interrupted writes, and versions of states that were deleted.
+
+    Nothing that can be reached goes, nor what another process still reads.
+    """
+    shell.whole_store("gc")
+    with shell.open(write=not dry_run) as store, progress("collecting"):
+        done = store.gc(dry_run=dry_run)
+
+    def lines() -> Iterator[str]:
+        states = done["states"]
+        would = "would be " if dry_run else ""
+        yield f"{done['bytes']:,} bytes {would}given back"
+        yield f"  {len(done['files']):,} leftover files, {states['versions']:,} versions, {states['objects']:,} objects"
+        if not dry_run:
+            yield f"  {states['packs_removed']:,} packs removed, {states['packs_rewritten']:,} written anew"
+
+    shell.emit(done, lines)
+    for pack in done["states"]["damaged"]:
+        shell.note(f"pack {pack[:16]} is damaged and was left as it is; run `lamina repair`.")
+    return ExitCode.OK

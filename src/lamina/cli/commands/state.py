@@ -1,0 +1,250 @@
+"""``lamina state``: what a model holds, from the shell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from lamina.cli.exit_codes import ExitCode
+from lamina.cli.output import to_json
+from lamina.cli.paint import clean
+from lamina.cli.progress import progress
+from lamina.cli.shell import Command, Group, Shell, pass_shell, store_path
+
+if TYPE_CHECKING:
+    from lamina.states import Version
+
+__all__ = ["command", "version_lines"]
+
+_ELSEWHERE: Final[Mapping[str, str]] = {
+    "tag": "Give a version a name that is never given again.",
+    "branch": "Let a new branch begin at a version.",
+    "restore": "Commit what a version was as the newest one.",
+    "retain": "Delete old versions; tagged, newest and open ones stay.",
+    "delete": "Delete a state, or one branch, tag or version of it.",
+}
+"""Subcommands of ``lamina.cli.state_names``, loaded when they are used."""
+
+
+class _States(Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return [*self.commands, *_ELSEWHERE]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _ELSEWHERE:
+            found = getattr(import_module("lamina.cli.state_names"), f"{cmd_name}_command")
+            assert isinstance(found, click.Command)
+            return found
+        return super().get_command(ctx, cmd_name)
+
+
+command = _States(
+    name="state",
+    help="Named arrays of a model: committed, versioned, compared, restored. Every byte that is read was checked.",
+    subcommand_metavar="COMMAND [OPTIONS]",
+)
+
+_name = click.argument("name")
+_ref = click.option("--ref", default="main", show_default=True, help="Branch, tag, or the first digits of an id.")
+_format = click.option("--format", "format_name", help="Found by content, or by the file's name, where not given.")
+
+
+def version_lines(shell: Shell, version: Version) -> Iterator[str]:
+    """A version on one line."""
+    paint = shell.out
+    names = [*version.branches, *(f"tag {tag}" for tag in version.tags)]
+    facts = [f"step {version.step}" if version.step is not None else "", ", ".join(names)]
+    shown = "  ".join(fact for fact in facts if fact)
+    damaged = paint.red("  damaged") if version.damaged else ""
+    moment = f"{version.created_at:%Y-%m-%d %H:%M:%S}"
+    message = clean(version.message or "")
+    yield f"{paint.cyan(version.id[:12])}  {paint.dim(moment)}  {clean(shown)}{damaged}  {message}".rstrip()
+
+
+@command.command("commit", cls=Command, short_help="Commit arrays from a file.")
+@_name
+@click.argument("file", type=click.Path())
+@click.option("--branch", default="main", show_default=True, help="What to add to.")
+@click.option("--message", "-m", help="What changed.")
+@click.option("--step", type=click.IntRange(0), help="A training step or the like.")
+@click.option(
+    "--precision", type=click.Choice(["float16", "int8"]), help="Trade precision of floats for space; exact otherwise."
+)
+@_format
+@pass_shell
+def commit_command(
+    shell: Shell,
+    /,
+    *,
+    name: str,
+    file: str,
+    branch: str,
+    message: str | None,
+    step: int | None,
+    precision: str | None,
+    format_name: str | None,
+) -> ExitCode:
+    """Commit the arrays of FILE as the newest version of state NAME. What did not change is not written again."""
+    return _commit(
+        shell,
+        name,
+        file,
+        format_name,
+        {"branch": branch, "message": message, "step": step, "precision": precision},
+    )
+
+
+@command.command("import", cls=Command, short_help="Make or continue a state from a file of another program.")
+@click.argument("file", type=click.Path())
+@click.option("--name", required=True, help="The state.")
+@click.option("--branch", default="main", show_default=True, help="What to add to.")
+@click.option("--message", "-m", help="What changed.")
+@_format
+@pass_shell
+def import_command(
+    shell: Shell, /, *, file: str, name: str, branch: str, message: str | None, format_name: str | None
+) -> ExitCode:
+    """Import FILE: arrays and metadata, as the newest version of a state. Nothing is ever unpickled."""
+    return _commit(shell, name, file, format_name, {"branch": branch, "message": message or f"imported {file}"})
+
+
+def _commit(shell: Shell, name: str, file: str, format_name: str | None, options: dict[str, Any]) -> ExitCode:
+    from lamina.cli.state_files import read_file
+
+    arrays, metadata, notes = read_file(store_path(file), format_name)
+    for note in notes:
+        shell.note(clean(note))
+    with shell.open(write=True, create=True) as store, progress("committing") as show:
+        version = store.states.commit(name, arrays, metadata=metadata or None, progress=show, **options)
+    shell.emit({"version": to_json(version)}, lambda: version_lines(shell, version))
+    if not shell.json:
+        shell.say(f"{version.written or 0:,} bytes were written.")
+    return ExitCode.OK
+
+
+@command.command("export", cls=Command, short_help="Write a version to a file.")
+@_name
+@click.argument("file", type=click.Path())
+@_ref
+@_format
+@click.option("--replace", is_flag=True, help="Replace FILE where it is there.")
+@pass_shell
+def export_command(
+    shell: Shell, /, *, name: str, file: str, ref: str, format_name: str | None, replace: bool
+) -> ExitCode:
+    """Write the arrays of a version of state NAME to FILE, durably."""
+    from lamina.cli.state_files import write_file
+
+    path = store_path(file)
+    with shell.open() as store, progress("exporting"), store.states.open(name, ref) as state:
+        chosen, notes = write_file(path, format_name, state, state.metadata, replace=replace)
+        document = {"path": str(path), "format": chosen, "arrays": len(state), "version": state.version.id}
+    for note in notes:
+        shell.note(clean(note))
+    shell.emit(document, lambda: [str(path)])
+    return ExitCode.OK
+
+
+@command.command("list", cls=Command, short_help="List the states of the store.")
+@pass_shell
+def list_command(shell: Shell) -> ExitCode:
+    """List the states of the store, by name."""
+    with shell.open() as store:
+        found = store.states.list()
+
+    def lines() -> Iterator[str]:
+        for one in found:
+            count = f"{one.versions:,} version{'' if one.versions == 1 else 's'}"
+            names = ", ".join([*one.branches, *(f"tag {tag}" for tag in one.tags)])
+            yield f"{shell.out.bold(clean(one.name))}  {count}  {shell.out.dim(clean(names))}"
+
+    shell.emit({"states": to_json(found)}, lines)
+    if not found and not shell.json:
+        shell.say("No states yet. `lamina state commit NAME FILE` makes one.")
+    return ExitCode.OK
+
+
+@command.command("show", cls=Command, short_help="Show the arrays of a version.")
+@_name
+@_ref
+@click.option("--codecs", is_flag=True, help="Say how the shards of each array are stored.")
+@click.option("--picture", is_flag=True, help="Draw a grid.")
+@pass_shell
+def show_command(shell: Shell, /, *, name: str, ref: str, codecs: bool, picture: bool) -> ExitCode:
+    """Show a version of state NAME: what it says of itself, and its arrays."""
+    with shell.open() as store, store.states.open(name, ref) as state:
+        version = state.version
+        arrays = [state[key].info() for key in state]
+        drawn = _picture(shell, state) if picture else []
+    document = {"version": to_json(version), "arrays": to_json(arrays)}
+
+    def lines() -> Iterator[str]:
+        yield from version_lines(shell, version)
+        for key, value in version.metadata.items():
+            yield f"  {clean(str(key))}: {clean(str(value))}"
+        for one in arrays:
+            share = f"{one.stored / one.bytes:.0%}" if one.bytes else "-"
+            shape = " x ".join(map(str, one.shape)) or "scalar"
+            exact = "" if one.precision == "exact" else f"  {one.precision}"
+            size = f"{one.bytes:,} bytes, {share} stored{exact}"
+            yield f"  {shell.out.bold(clean(one.name))}  {one.dtype} {shape}  {size}"
+            if codecs:
+                for codec, count in one.codecs.items():
+                    yield shell.out.dim(f"      {count:,} shard{'' if count == 1 else 's'}: {codec}")
+        yield from drawn
+
+    shell.emit(document, lines)
+    return ExitCode.OK
+
+
+def _picture(shell: Shell, state: Any) -> list[str]:
+    from importlib.util import find_spec
+
+    if find_spec("lamina.states.grid") is None:
+        raise click.UsageError("This version draws no grids.")
+    grid = import_module("lamina.states.grid").ToroidalGrid.from_state(state.arrays(), dict(state.metadata))
+    return str(grid.picture(width=shell.width, color=shell.out.enabled)).splitlines()
+
+
+@command.command("log", cls=Command, short_help="List versions, the newest first.")
+@_name
+@click.option("--ref", help="Only this version and those that it follows.")
+@click.option("--limit", "-n", type=click.IntRange(1), help="At most so many.")
+@pass_shell
+def log_command(shell: Shell, /, *, name: str, ref: str | None, limit: int | None) -> ExitCode:
+    """List the versions of state NAME, the newest first."""
+    with shell.open() as store:
+        found = store.states.log(name, ref, limit=limit)
+    shell.emit(
+        {"versions": to_json(found)}, lambda: (line for version in found for line in version_lines(shell, version))
+    )
+    return ExitCode.OK
+
+
+@command.command("diff", cls=Command, short_help="Compare two versions.")
+@_name
+@click.argument("before")
+@click.argument("after", default="main")
+@pass_shell
+def diff_command(shell: Shell, /, *, name: str, before: str, after: str) -> ExitCode:
+    """Compare two versions of state NAME, array by array: rows that differ, norms, the largest change."""
+    with shell.open() as store, progress("comparing"):
+        found = store.states.diff(name, before, after)
+
+    def lines() -> Iterator[str]:
+        for change in found.changes:
+            facts = [change.change]
+            if change.rows is not None:
+                facts.append(f"{change.rows:,} row{'' if change.rows == 1 else 's'}")
+            if change.norm_before is not None and change.norm_after is not None:
+                facts.append(f"norm {change.norm_before:.6g} → {change.norm_after:.6g}")
+            if change.largest_change is not None:
+                facts.append(f"largest change {change.largest_change:.3g}")
+            yield f"{shell.out.bold(clean(change.name))}  {', '.join(facts)}"
+        yield shell.out.dim(f"{found.unchanged:,} unchanged")
+
+    shell.emit({"diff": to_json(found)}, lines)
+    return ExitCode.OK

@@ -1,0 +1,105 @@
+"""Names of versions and their end: ``lamina state tag``, ``branch``, ``restore``, ``retain`` and ``delete``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from lamina.cli.commands.state import version_lines
+from lamina.cli.confirm import confirm, dry_run_option, yes_option
+from lamina.cli.exit_codes import ExitCode
+from lamina.cli.output import to_json
+from lamina.cli.paint import clean
+from lamina.cli.shell import Command, Shell, pass_shell
+
+__all__ = ["branch_command", "delete_command", "restore_command", "retain_command", "tag_command"]
+
+_name = click.argument("name")
+
+
+@click.command("tag", cls=Command)
+@_name
+@click.argument("tag")
+@click.option("--ref", default="main", show_default=True, help="Branch, tag, or the first digits of an id.")
+@pass_shell
+def tag_command(shell: Shell, /, *, name: str, tag: str, ref: str) -> ExitCode:
+    """Give a version of state NAME the name TAG. A tag stays with its version, and is never given again."""
+    with shell.open(write=True) as store:
+        version = store.states.tag(name, ref, tag)
+    shell.emit({"version": to_json(version)}, lambda: version_lines(shell, version))
+    return ExitCode.OK
+
+
+@click.command("branch", cls=Command)
+@_name
+@click.argument("branch")
+@click.option("--ref", default="main", show_default=True, help="Where it begins.")
+@pass_shell
+def branch_command(shell: Shell, /, *, name: str, branch: str, ref: str) -> ExitCode:
+    """Let a new BRANCH of state NAME begin at a version."""
+    with shell.open(write=True) as store:
+        version = store.states.branch(name, branch, ref)
+    shell.emit({"version": to_json(version)}, lambda: version_lines(shell, version))
+    return ExitCode.OK
+
+
+@click.command("restore", cls=Command)
+@_name
+@click.argument("ref")
+@click.option("--branch", default="main", show_default=True, help="What to add to.")
+@click.option("--message", "-m", help="Why.")
+@pass_shell
+def restore_command(shell: Shell, /, *, name: str, ref: str, branch: str, message: str | None) -> ExitCode:
+    """Commit what the version REF of state NAME was as the newest one. Nothing that came between is lost."""
+    with shell.open(write=True) as store:
+        version = store.states.restore(name, ref, branch=branch, message=message)
+    shell.emit({"version": to_json(version)}, lambda: version_lines(shell, version))
+    return ExitCode.OK
+
+
+@click.command("retain", cls=Command)
+@_name
+@click.option("--keep-last", type=click.IntRange(1), help="Keep so many of the newest.")
+@click.option("--max-age-days", type=click.FloatRange(0), help="Keep what is younger.")
+@dry_run_option
+@yes_option
+@pass_shell
+def retain_command(
+    shell: Shell, /, *, name: str, keep_last: int | None, max_age_days: float | None, dry_run: bool, yes: bool
+) -> ExitCode:
+    """Delete old versions of state NAME. The newest of each branch, tagged ones and those being read always stay."""
+    age = None if max_age_days is None else max_age_days * 86_400
+    with shell.open(write=not dry_run) as store:
+        plan = store.states.retain(name, keep_last=keep_last, max_age=age, dry_run=True)
+        if plan.removed and not dry_run:
+            if not confirm(shell, f"Delete {len(plan.removed):,} versions of {name!r}?", yes=yes):
+                return ExitCode.OK
+            plan = store.states.retain(name, keep_last=keep_last, max_age=age)
+
+    def lines() -> Iterator[str]:
+        verb = "would be deleted" if dry_run else "deleted"
+        yield f"{len(plan.removed):,} version{'' if len(plan.removed) == 1 else 's'} {verb}, {len(plan.kept):,} kept"
+        for id, why in plan.kept.items():
+            yield shell.out.dim(f"  {id[:12]}  {clean(why)}")
+
+    shell.emit({"retain": to_json(plan)}, lines)
+    if plan.removed and not dry_run and not shell.json:
+        shell.say("`lamina gc` gives their room back.")
+    return ExitCode.OK
+
+
+@click.command("delete", cls=Command)
+@_name
+@click.option("--ref", help="Only this branch, tag or version.")
+@yes_option
+@pass_shell
+def delete_command(shell: Shell, /, *, name: str, ref: str | None, yes: bool) -> ExitCode:
+    """Delete state NAME with all its versions, or one branch, tag or version of it."""
+    what = f"state {name!r} with all its versions" if ref is None else f"{ref!r} of state {name!r}"
+    with shell.open(write=True) as store:
+        if not confirm(shell, f"Delete {what}?", yes=yes):
+            return ExitCode.OK
+        count = store.states.delete(name, ref)
+    shell.emit({"name": name, "ref": ref, "versions": count}, lambda: [f"Deleted {clean(what)}."])
+    return ExitCode.OK

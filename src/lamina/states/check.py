@@ -1,0 +1,199 @@
+"""Checking states: manifests and their chain, where objects lie, every frame; and naming what depends on damage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from lamina.errors import CorruptionError, LaminaError
+from lamina.states.context import StatesContext
+from lamina.states.manifest import Manifest
+from lamina.states.rows import has_states, load_manifest
+from lamina.storage.objects import Stored, find_objects
+from lamina.storage.packs import SUFFIX, read_pack
+from lamina.types import Problem
+
+__all__ = ["Findings", "examine", "problems"]
+
+_SAMPLE = 200
+_REPAIR = "Run `lamina repair`."
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was found of all states."""
+
+    problems: list[Problem] = field(default_factory=list)
+    checked: dict[str, int] = field(default_factory=dict)
+    unreadable: dict[int, str] = field(default_factory=dict)
+    """Versions whose manifest cannot be read, and why."""
+    manifests: dict[int, Manifest] = field(default_factory=dict)
+    bad: dict[bytes, str] = field(default_factory=dict)
+    """Objects that are missing or damaged, and why."""
+
+    def damaged(self) -> dict[int, list[str]]:
+        """Return the versions that need a bad object, and what is affected of each."""
+        found: dict[int, list[str]] = {}
+        for seq, manifest in self.manifests.items():
+            affected = [
+                f"array {array.name!r}"
+                for array in manifest.arrays.values()
+                if any(address in self.bad for entry in array.entries for address in entry.addresses())
+            ]
+            if affected:
+                found[seq] = affected
+        return found
+
+
+def problems(context: StatesContext, level: str) -> tuple[list[Problem], dict[str, int]]:
+    """Return what is wrong with states, and how much was looked at.
+
+    Args:
+        context: Of the store.
+        level: ``structure``: manifests, names, whether every object is known and its pack there at full length;
+            ``sample``: also the directories of packs and some objects; ``full``: every frame.
+    """
+    findings = examine(context, level)
+    return findings.problems, findings.checked
+
+
+def examine(context: StatesContext, level: str) -> Findings:
+    """Look at all states, as :func:`problems` says."""
+    findings = Findings()
+    with context.catalog.read("verifying states") as reader:
+        db = reader.db
+        if not has_states(db):
+            return findings
+        known_damage = _versions(db, findings)
+        wanted: dict[bytes, int] = {}
+        for seq, manifest in findings.manifests.items():
+            for address in manifest.addresses():
+                if seq not in known_damage or address not in wanted:
+                    wanted[address] = seq
+        found = find_objects(db, wanted)
+        packs = db.execute("SELECT id, name, size FROM pack ORDER BY id").fetchall()
+        findings.problems += _names(db)
+    findings.checked["objects"] = len(found)
+    for address, seq in wanted.items():
+        if address not in found:
+            findings.bad[address] = "the catalog does not know where it is"
+            if seq not in known_damage:
+                findings.problems.append(_missing(findings, seq, address))
+    needed = {one.at.pack for address, one in found.items() if wanted[address] not in known_damage}
+    gone = dict(_packs(context, packs, level, findings, needed))
+    for address, stored in found.items():
+        if stored.at.pack in gone:
+            findings.bad[address] = gone[stored.at.pack]
+    if level != "structure":
+        _objects(context, findings, wanted, found, known_damage, full=level == "full")
+    return findings
+
+
+def _versions(db: Any, findings: Findings) -> set[int]:
+    """Read every manifest; return the versions whose damage a repair has noted."""
+    noted = set()
+    rows = db.execute("SELECT seq, id, damaged FROM state_version ORDER BY seq").fetchall()
+    findings.checked["versions"] = len(rows)
+    for seq, id, damaged in rows:
+        if damaged:
+            noted.add(seq)
+        try:
+            findings.manifests[seq] = load_manifest(db, seq)
+        except LaminaError as error:
+            findings.unreadable[seq] = error.message
+            findings.problems.append(
+                Problem(code="version-damaged", where=f"version {id.hex()[:12]}", message=error.message, hint=_REPAIR)
+            )
+    return noted
+
+
+def _names(db: Any) -> Iterator[Problem]:
+    for name, ref in db.execute(
+        "SELECT s.name, r.name FROM state_ref r LEFT JOIN state s ON s.id = r.state WHERE r.version IS NOT NULL "
+        "AND NOT EXISTS (SELECT 1 FROM state_version v WHERE v.seq = r.version AND v.gone = 0)"
+    ):
+        yield Problem(
+            code="ref-dangling",
+            where=f"state {name}",
+            message=f"{ref!r} of state {name!r} names a version that is not there",
+            hint=_REPAIR,
+        )
+    for (seq,) in db.execute(
+        "SELECT v.seq FROM state_version v WHERE NOT EXISTS (SELECT 1 FROM state s WHERE s.id = v.state)"
+    ):
+        yield Problem(
+            code="state-missing", where=f"version {seq}", message=f"version number {seq} has no state", hint=_REPAIR
+        )
+
+
+def _packs(
+    context: StatesContext, packs: Any, level: str, findings: Findings, needed: set[int]
+) -> Iterator[tuple[int, str]]:
+    findings.checked["packs"] = len(packs)
+    for id, name, size in packs:
+        path = context.packs / f"{name}{SUFFIX}"
+        reason = ""
+        try:
+            found = path.stat().st_size
+            if found != size:
+                reason = f"it has {found:,} bytes instead of {size:,}"
+            elif level != "structure":
+                read_pack(path)
+        except OSError:
+            reason = "it is missing"
+        except LaminaError as error:
+            reason = error.message
+        if not reason:
+            continue
+        # What only versions need that are known to be damaged, or nobody, is no news.
+        code = "pack-missing" if reason == "it is missing" else "pack-damaged"
+        if id in needed:
+            findings.problems.append(
+                Problem(code=code, where=f"pack {name[:16]}", message=f"pack {name}: {reason}", hint=_REPAIR)
+            )
+        if code == "pack-missing" or "bytes instead of" in reason:
+            yield id, f"pack {name[:16]}: {reason}"
+
+
+def _objects(
+    context: StatesContext,
+    findings: Findings,
+    wanted: dict[bytes, int],
+    found: dict[bytes, Stored],
+    noted: set[int],
+    *,
+    full: bool,
+) -> None:
+    """Read objects: all of them, or a spread of some."""
+    chosen = sorted(found.values(), key=lambda one: (one.at.pack, one.at.start))
+    if not full:
+        chosen = chosen[:: max(1, len(chosen) // _SAMPLE)]
+    findings.checked["frames"] = 0
+    for stored in chosen:
+        if stored.address in findings.bad:
+            continue
+        try:
+            encoded = context.objects.as_stored(stored)
+            findings.checked["frames"] += encoded.table.frames
+        except LaminaError as error:
+            findings.bad[stored.address] = error.message
+            seq = wanted[stored.address]
+            if seq in noted:
+                continue
+            head = findings.manifests[seq].head
+            code = "object-damaged" if isinstance(error, CorruptionError) else "object-unreadable"
+            message = (
+                f"{error.message} Version {findings.manifests[seq].id().hex()[:12]} of state {head.name!r} needs it."
+            )
+            findings.problems.append(Problem(code=code, where=stored.name, message=message, hint=_REPAIR))
+
+
+def _missing(findings: Findings, seq: int, address: bytes) -> Problem:
+    manifest = findings.manifests[seq]
+    return Problem(
+        code="object-missing",
+        where=f"version {manifest.id().hex()[:12]}",
+        message=f"object {address.hex()[:16]}, which a version of state {manifest.head.name!r} needs, is not known",
+        hint=_REPAIR,
+    )

@@ -1,0 +1,123 @@
+"""Commits in the background: one in flight a branch, published only when durable, and no failure goes unseen."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lamina.errors import LaminaError, LockedError
+from lamina.states.checks import flatten, to_array
+from lamina.states.types import Version
+
+__all__ = ["Background", "PendingVersion", "copied"]
+
+
+class PendingVersion:
+    """A commit that is under way. Its failure is raised by :meth:`result`, else by the next call on its branch."""
+
+    def __init__(self, name: str, branch: str) -> None:
+        self.name = name
+        self.branch = branch
+        self._done = threading.Event()
+        self._version: Version | None = None
+        self._error: BaseException | None = None
+        self._told = False
+
+    def done(self) -> bool:
+        """Return whether it has ended, one way or the other."""
+        return self._done.is_set()
+
+    def result(self, timeout: float | None = None) -> Version:
+        """Wait until it is durable, and return the version.
+
+        Args:
+            timeout: The longest wait in seconds; None is as long as it takes.
+
+        Raises:
+            LaminaError: What went wrong; nothing was published then.
+            LockedError: It was not done in time; it goes on.
+        """
+        if not self._done.wait(timeout):
+            raise LockedError(
+                f"The commit of state {self.name!r} was not done after {timeout:g} s.", hint="Wait again; it goes on."
+            )
+        self.raise_failure()
+        assert self._version is not None
+        return self._version
+
+    def raise_failure(self) -> None:
+        """Raise what went wrong, if anything did."""
+        if self._error is not None:
+            self._told = True
+            raise self._error
+
+    @property
+    def untold(self) -> bool:
+        """Whether it failed and nobody was told."""
+        return self._error is not None and not self._told
+
+    @property
+    def id(self) -> str:
+        """Id of the version; waits for it."""
+        return self.result().id
+
+    def run(self, work: Callable[[], Version]) -> None:
+        """Do the work, in the thread that calls."""
+        try:
+            self._version = work()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the caller must hear of it
+            self._error = error
+        finally:
+            self._done.set()
+
+
+class Background:
+    """The commits of one handle that are under way."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pending: dict[tuple[str, str], PendingVersion] = {}
+
+    def settle(self, name: str, branch: str) -> None:
+        """Wait for the commit of a branch that is under way, and raise its failure if nobody was told of it."""
+        with self._lock:
+            pending = self._pending.get((name, branch))
+        if pending is None:
+            return
+        pending._done.wait()  # noqa: SLF001 - one idea, two classes
+        with self._lock:
+            if self._pending.get((name, branch)) is pending:
+                del self._pending[name, branch]
+        if pending.untold:
+            pending.raise_failure()
+
+    def start(self, name: str, branch: str, work: Callable[[], Version]) -> PendingVersion:
+        """Begin a commit; the branch must be settled."""
+        pending = PendingVersion(name, branch)
+        with self._lock:
+            self._pending[name, branch] = pending
+        thread = threading.Thread(target=pending.run, args=(work,), name="lamina-commit", daemon=False)
+        thread.start()
+        return pending
+
+    def close(self) -> None:
+        """Wait for all, and raise the first failure that nobody was told of."""
+        with self._lock:
+            keys = list(self._pending)
+        first: LaminaError | None = None
+        for name, branch in keys:
+            try:
+                self.settle(name, branch)
+            except LaminaError as error:
+                first = first or error
+        if first is not None:
+            raise first
+
+
+def copied(arrays: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    """Return arrays that are nobody else's, so that what is committed is what they were now."""
+    return {name: np.array(to_array(value, name), copy=True) for name, value in flatten(arrays).items()}

@@ -1,0 +1,194 @@
+"""Writing given rows of a state as a new version; nothing else of the arrays is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lamina.errors import ConflictError, InvalidInputError, NotFoundError
+from lamina.states.checks import check_metadata, check_name, check_rows, check_step, check_text, to_array
+from lamina.states.commit import find_parent, publish
+from lamina.states.context import StatesContext
+from lamina.states.draft import Draft
+from lamina.states.encode import REBASE, encode_patch
+from lamina.states.layout import Layout
+from lamina.states.manifest import MOST_LAYERS, Array, Entry, Layer
+from lamina.states.shard import Numbers, Shard
+from lamina.states.types import Version
+from lamina.storage.frames import Bytes
+from lamina.storage.objects import Stored
+from lamina.storage.shards import ObjectKind, encode_object, hash_content
+
+__all__ = ["update"]
+
+_TRIES = 3
+
+
+def update(
+    context: StatesContext,
+    name: str,
+    changes: Mapping[str, Any],
+    *,
+    branch: str,
+    parent: Any,
+    message: str | None,
+    step: int | None,
+    metadata: Mapping[str, Any] | None,
+) -> Version:
+    """Commit new values of some rows; see :meth:`lamina.States.update`."""
+    check_name(name)
+    check_name(branch, "The name of a branch")
+    facts = {"message": check_text(message, "message"), "step": check_step(step), "metadata": check_metadata(metadata)}
+    for _ in range(_TRIES):
+        before = find_parent(context, name, branch, parent)
+        if before.manifest is None:
+            raise NotFoundError(f"There is no state {name!r} to update.", hint="Commit it first.", name=name)
+        if facts["metadata"] is None:
+            facts["metadata"] = before.manifest.head.metadata
+        arrays = dict(before.manifest.arrays)
+        if not isinstance(changes, Mapping):
+            raise InvalidInputError("The changes are no mapping.", hint="Pass {array: (rows, values)}.")
+        with Draft(context) as draft:
+            for key, change in changes.items():
+                array = arrays.get(key)
+                if array is None:
+                    raise NotFoundError(
+                        f"State {name!r} has no array {key!r}.", hint=f"It has: {', '.join(list(arrays)[:20])}."
+                    )
+                try:
+                    rows, values = change
+                except (TypeError, ValueError):
+                    raise InvalidInputError(
+                        f"The change of array {key!r} is not a pair.", hint="Pass {array: (rows, values)}."
+                    ) from None
+                arrays[key] = _changed(context, draft, array, rows, values)
+            draft.finish()
+            version = publish(context, draft, name, before=before, arrays=arrays, facts=facts)
+            if version is not None:
+                return version
+    raise ConflictError(f"State {name!r} changed again and again.", hint="Repeat the update.")
+
+
+def _changed(context: StatesContext, draft: Draft, array: Array, rows: Any, values: Any) -> Array:
+    layout = array.layout
+    numbers = check_rows(rows, layout, array.name)
+    encoded = _encoded(layout, numbers, values, array.name)
+    cells, stored = _cells(layout, numbers, encoded)
+    made = Array(array.name, layout, array.dtype_name, list(array.entries))
+    if not cells.size:
+        return made
+    shards = cells // layout.shard_cells
+    chosen, starts = np.unique(shards, return_index=True)
+    touched = [array.entries[number] for number in chosen.tolist()]
+    # Where patches lie already, their sizes decide whether another one still pays.
+    held = context.objects.find(address for entry in touched if entry.layers for address in entry.addresses())
+    for number, places in zip(chosen.tolist(), np.split(np.arange(cells.size), starts[1:]), strict=True):
+        within = cells[places] - number * layout.shard_cells
+        entry, objects = _patched(
+            context, layout, number, old=array.entries[number], cells=within, values=stored[places], held=held
+        )
+        for one in objects:
+            draft.add(one)
+        draft.reused.update(address for address in entry.addresses() if address not in draft.new)
+        made.entries[number] = entry
+    return made
+
+
+def _encoded(layout: Layout, numbers: Numbers, values: Any, name: str) -> Bytes:
+    """Return the stored bytes of the new rows, one after the other."""
+    given = to_array(values, name)
+    shape = (numbers.size, *layout.shape[1:])
+    if given.dtype != layout.dtype:
+        if not np.can_cast(given.dtype, layout.dtype, casting="same_kind"):
+            raise InvalidInputError(
+                f"Array {name!r} is {layout.dtype}; values of {given.dtype} would change in it.",
+                hint="Convert them first.",
+            )
+        given = given.astype(layout.dtype)
+    try:
+        whole: npt.NDArray[Any] = np.broadcast_to(given, shape)
+    except ValueError:
+        raise InvalidInputError(
+            f"The values for {numbers.size} rows of array {name!r} have shape {given.shape}, not {shape}.",
+            hint="Pass one row for each row number.",
+        ) from None
+    return layout.encode(whole)
+
+
+def _cells(layout: Layout, numbers: Numbers, encoded: Bytes) -> tuple[Numbers, Bytes]:
+    """Return changed cells, ascending and each once (the last value given wins), and their stored bytes."""
+    per_row = layout.cells_a_row
+    if not per_row or not numbers.size:
+        return np.empty(0, np.int64), np.empty((0, layout.cell), np.uint8)
+    values = encoded.reshape(numbers.size, per_row * layout.cell)
+    order = np.argsort(numbers, kind="stable")
+    ordered = numbers[order]
+    last = np.ones(ordered.size, bool)
+    last[:-1] = ordered[1:] != ordered[:-1]
+    order, ordered = order[last], ordered[last]
+    cells = ordered if per_row == 1 else (ordered[:, None] * per_row + np.arange(per_row)).reshape(-1)
+    if order.size != values.shape[0] or (order != np.arange(order.size)).any():
+        values = values[order]
+    return cells, values.reshape(-1, layout.cell)
+
+
+def _patched(
+    context: StatesContext,
+    layout: Layout,
+    number: int,
+    *,
+    old: Entry,
+    cells: Numbers,
+    values: Bytes,
+    held: Mapping[bytes, Stored],
+) -> tuple[Entry, list[Any]]:
+    """Return a shard with new values for some cells, and the objects for it."""
+    size = layout.bytes_in(number)
+    limit = size * REBASE
+    cost = cells.size * (layout.cell + 4)
+    if cells.size == layout.cells_in(number):
+        content = np.ascontiguousarray(values).reshape(-1)
+        return _whole(layout, content)
+    if not old.layers:
+        if cost <= limit:
+            return _one_more(layout, old, old.layers, cells, values)
+        found = context.objects.find([old.base])
+        return _rebased(Shard(context.objects, layout, number, old, found), cells, values)
+    shard = Shard(context.objects, layout, number, old, held)
+    covered = sum(layer.stored for layer in shard.layers)
+    if len(old.layers) < MOST_LAYERS and covered + cost <= limit:
+        return _one_more(layout, old, old.layers, cells, values)
+    known = shard.changed(layout.cell)
+    if known is not None:
+        joined = np.union1d(known, cells)
+        if joined.size * (layout.cell + 4) <= limit:
+            merged = np.empty((joined.size, layout.cell), np.uint8)
+            kept = np.isin(joined, known)
+            merged[kept] = shard.values_at(layout.cell, joined[kept])
+            merged[np.searchsorted(joined, cells)] = values
+            return _one_more(layout, old, (), joined, merged)
+    return _rebased(shard, cells, values)
+
+
+def _one_more(
+    layout: Layout, old: Entry, below: tuple[Layer, ...], cells: Numbers, values: Bytes
+) -> tuple[Entry, list[Any]]:
+    patch = encode_patch(layout, ObjectKind.CELLS, cells, values)
+    return Entry(old.base, (*below, Layer(ObjectKind.CELLS, patch.address))), [patch]
+
+
+def _rebased(shard: Shard, cells: Numbers, values: Bytes) -> tuple[Entry, list[Any]]:
+    """Store the shard whole again: the one case in which an update reads what it does not change."""
+    layout = shard.layout
+    content = np.empty(shard.cells * layout.cell, np.uint8)
+    shard.read_all(content)
+    content.reshape(-1, layout.cell)[cells] = values
+    return _whole(layout, content)
+
+
+def _whole(layout: Layout, content: Bytes) -> tuple[Entry, list[Any]]:
+    table = hash_content(content, ObjectKind.CONTENT, layout.width, layout.frame_bytes)
+    return Entry(table.address()), [encode_object(content, table)]

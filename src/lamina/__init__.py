@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     )
     from lamina.framing import Shown
     from lamina.memories import Memories
-    from lamina.states.diffusion import DiffusionConfig
-    from lamina.states.grid import ToroidalGrid
     from lamina.states import (
         ArrayChange,
         ArrayInfo,
@@ -58,6 +56,8 @@ if TYPE_CHECKING:
         States,
         Version,
     )
+    from lamina.states.diffusion import DiffusionConfig
+    from lamina.states.grid import ToroidalGrid
     from lamina.store import Store, open, repair  # noqa: A004 - lamina.open is the name that people type
     from lamina.types import (
         Change,
@@ -109,8 +109,8 @@ __all__ = [
     "Problem",
     "ReadOnlyError",
     "RepairReport",
-    "Shown",
     "RetainPlan",
+    "Shown",
     "Slot",
     "SlotPlan",
     "Slots",

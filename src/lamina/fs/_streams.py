@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from lamina.errors import CorruptionError, LaminaError, StorageError
-from lamina.fs._files import _sync, _sync_names, _write_all, temporary_name
+from lamina.fs._files import _sync, sync_names, temporary_name, write_all
 from lamina.fs._seam import report
 from lamina.fs._translate import check_poison, poison, translate
 
@@ -51,7 +51,7 @@ class FileWriter:
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes."""
         try:
-            self.size = _write_all(self._fd, self._path, data, self.size)  # type: ignore[arg-type]
+            self.size = write_all(self._fd, self._path, data, self.size)  # type: ignore[arg-type]
         except OSError as error:
             if isinstance(error, LaminaError):
                 raise
@@ -90,7 +90,7 @@ class FileWriter:
         self._path = ""
         self.close()
         if self._durable:
-            _sync_names(self._folder, blame=target)
+            sync_names(self._folder, blame=target)
         return target
 
     def close(self) -> None:
@@ -231,4 +231,4 @@ def sync_file(path: AnyPath) -> None:
         raise poison(target, error) from error
     finally:
         os.close(fd)
-    _sync_names(os.path.dirname(target), blame=target)
+    sync_names(os.path.dirname(target), blame=target)

@@ -131,7 +131,7 @@ class Store:
                     path=str(folder),
                 )
             _make_engine_folder(folder, engine)
-        fs.clear_poison(engine)
+        fs.clear_poison(folder)
         self._in_use = _claim(engine)
         catalog: SqliteCatalog | None = None
         try:

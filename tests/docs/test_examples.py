@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+import lamina
 from lamina import formats
-from lamina._examples import tour_file
+from lamina._examples import memory_folder, tour_file
 from lamina.types import CURATED_TYPES, MEMORY_TYPES
 
 POINTER = re.compile(r"^- \[(?P<title>[^\]]+)\]\((?P<file>[^)]+)\) — (?P<hook>.+)$")
 FRONT_MATTER = re.compile(
-    r"\A---\nname: (?P<name>[^\n]+)\ndescription: (?P<hook>[^\n]+)\ntype: (?P<type>\w+)\n---\n\n(?P<body>.+)\Z",
+    r"\A---\nname: (?P<name>[^\n]+)\ndescription: (?P<hook>[^\n]+)\ntype: (?P<type>\w+)\n"
+    r"created_at: 20\d\d-\d\d-\d\d\n---\n\n(?P<body>.+)\Z",
     re.DOTALL,
 )
 
@@ -82,3 +85,36 @@ def test_links_between_memories_lead_somewhere(folder: Path) -> None:
     for path in folder.glob("*.md"):
         for name in re.findall(r"\[\[([\w-]+)\]\]", path.read_text(encoding="utf-8")):
             assert (folder / f"{name}.md").is_file(), (path.name, name)
+
+
+def test_the_directory_is_a_store_in_order(folder: Path, tmp_path: Path) -> None:
+    """It opens as it is, every file is a memory, sync and the audit find nothing, and no byte is changed by that."""
+    copy = tmp_path / "memory"
+    shutil.copytree(memory_folder(), copy)
+    before = {path.name: path.read_bytes() for path in copy.glob("*.md")}
+
+    with lamina.open(copy, embedder="none") as store:
+        report = store.memories.sync()
+        audit = store.memories.check_index()
+        index = store.memories.index()
+
+    assert report.ok
+    assert report.files == len(before) - 1
+    assert not [problem for problem in audit.problems if problem.code != "stale"]  # time passes in here too
+    assert index.encode() == before["MEMORY.md"]
+    assert before == {path.name: path.read_bytes() for path in copy.glob("*.md")}
+    assert before == {path.name: path.read_bytes() for path in folder.glob("*.md")}
+
+
+def test_each_file_answers_its_own_description(tmp_path: Path) -> None:
+    """A file's one-line description, asked as a question, finds that file among the first three."""
+    copy = tmp_path / "memory"
+    shutil.copytree(memory_folder(), copy)
+    missed = []
+    with lamina.open(copy) as store:
+        for memory in store.memories.list(limit=None):
+            hits = store.memories.recall(memory.description, limit=3)
+            if memory.id not in {hit.memory.id for hit in hits}:
+                missed.append(memory.path)
+
+    assert missed == []

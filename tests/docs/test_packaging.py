@@ -51,6 +51,18 @@ def test_no_registry_is_named(repository: Path) -> None:
         assert not re.search(r"index-url|pypi\.org|--index", text), name
 
 
+def test_the_wheel_carries_what_the_tour_needs(project: dict[str, Any], repository: Path) -> None:
+    """What `lamina tour` loads is put beside lamina._examples, under the names that it looks for, and is there."""
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+
+    assert included == {
+        "examples/tour.jsonl": "lamina/_examples/tour.jsonl",
+        "examples/project-memory": "lamina/_examples/project-memory",
+    }
+    assert all((repository / name).exists() for name in included)
+    assert not (repository / "examples" / "project-memory" / ".lamina").exists()  # it would travel, too
+
+
 def test_typing_marker_is_there(repository: Path) -> None:
     """Type checkers of users read Lamina's annotations."""
     assert (repository / "src" / "lamina" / "py.typed").is_file()

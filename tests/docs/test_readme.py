@@ -14,9 +14,10 @@ import pytest
 FENCE = re.compile(
     r"^(?P<skip><!-- not run: [^\n]+ -->\n)?```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
+CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<target>[^)#]+)(?:#[^)]*)?\)")
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "examples/README.md")
-SCRIPTED = ("README.md", "docs/recall.md", "docs/errors.md")
+SCRIPTED = ("README.md", "docs/recall.md", "docs/errors.md", "docs/memory-directory.md")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,12 @@ class Snippet:
 
     language: str
     code: str
+
+
+def _links(page: Path) -> list[str]:
+    """The targets of a page's relative links; what stands in code is none."""
+    text = CODE.sub("", page.read_text(encoding="utf-8"))
+    return [match["target"] for match in LINK.finditer(text) if "://" not in match["target"]]
 
 
 def _snippets(page: Path) -> list[Snippet]:
@@ -77,6 +84,47 @@ def test_shell_snippets_answer(tmp_path: Path, repository: Path, shell: dict[str
     assert "5433" in done.stdout
 
 
+def test_the_guides_shell_session_runs(tmp_path: Path, repository: Path, shell: dict[str, str]) -> None:
+    """The shell blocks of the guide to the memory directory are one session, and end in a folder that is in order."""
+    page = repository / "docs" / "memory-directory.md"
+    blocks = [snippet.code for snippet in _snippets(page) if snippet.language == "sh"]
+    script = "\n".join(blocks)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=shell, capture_output=True, text=True, check=False
+    )
+
+    assert len(blocks) >= 4
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert "changed  team/project_release_freeze.md" in done.stdout
+    assert (tmp_path / "my-memory" / "team" / "feedback_no_mocks_of_the_database.md").is_file()
+    assert (tmp_path / "my-memory" / "team" / ".gitattributes").is_file()
+
+
+def test_the_readmes_six_lines_show_the_memory_directory(repository: Path) -> None:
+    """One block of six commands adds a memory as a file, shows it and the index, takes an edit over and checks."""
+    blocks = [snippet.code for snippet in _snippets(repository / "README.md") if snippet.language == "sh"]
+    (block,) = [block for block in blocks if "lamina sync" in block]
+    lines = [line for line in block.splitlines() if line.strip() and not line.startswith("cd ")]
+
+    assert len(lines) == 6
+    for command in ("lamina add", "cat ", "lamina index", ">> ", "lamina sync", "lamina index --check"):
+        assert any(command in line for line in lines), command
+
+
+def test_every_picture_is_drawn_by_the_script(repository: Path) -> None:
+    """Each picture that a page shows is one of those that `make docs` draws, and each drawn one is shown."""
+    script = (repository / "scripts" / "docs.py").read_text(encoding="utf-8")
+    drawn = set(re.findall(r'^    "([\w-]+\.svg)":', script, re.MULTILINE))
+    pages = [repository / "README.md", *(repository / "docs").rglob("*.md")]
+    shown = {name for page in pages for name in re.findall(r"images/([\w-]+\.svg)", page.read_text(encoding="utf-8"))}
+
+    assert drawn == shown == {file.name for file in (repository / "docs" / "images").iterdir()}
+    for file in (repository / "docs" / "images").iterdir():
+        text = file.read_text(encoding="utf-8")
+        assert "/tmp/" not in text
+        assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
 @pytest.mark.parametrize("page", SCRIPTED)
 def test_python_snippets_run(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
     """Every Python block of a page runs, in order, in an empty folder."""
@@ -92,19 +140,18 @@ def test_python_snippets_run(tmp_path: Path, repository: Path, monkeypatch: pyte
 def test_links_lead_somewhere(repository: Path, page: str) -> None:
     """A relative link of a page at the root names a file of the project."""
     path = repository / page
-    targets = [match["target"] for match in LINK.finditer(path.read_text(encoding="utf-8"))]
-    missing = [target for target in targets if "://" not in target and not (path.parent / target).resolve().exists()]
+    missing = [target for target in _links(path) if not (path.parent / target).resolve().exists()]
 
     assert missing == []
 
 
 def test_links_of_the_documentation_lead_somewhere(repository: Path) -> None:
     """A relative link below docs/ names a file of the project."""
-    missing = []
-    for path in (repository / "docs").rglob("*.md"):
-        for match in LINK.finditer(path.read_text(encoding="utf-8")):
-            target = match["target"]
-            if "://" not in target and not (path.parent / target).resolve().exists():
-                missing.append((path.name, target))
+    missing = [
+        (path.name, target)
+        for path in (repository / "docs").rglob("*.md")
+        for target in _links(path)
+        if not (path.parent / target).resolve().exists()
+    ]
 
     assert missing == []

@@ -39,6 +39,7 @@ def test_every_command_is_documented_and_described(repository: Path) -> None:
     sections = re.findall(r"^## lamina (\S+)$", text, re.MULTILINE)
 
     assert sections == list(COMMANDS)
+    assert "merge-driver" not in text  # hidden: git calls it, people do not
 
 
 def test_every_command_has_its_json_documented(repository: Path) -> None:

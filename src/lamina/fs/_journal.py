@@ -16,7 +16,7 @@ from lamina.errors import InvalidInputError, NotFoundError
 from lamina.fs._files import sync_bytes, sync_names, write_all
 from lamina.fs._reading import read_file
 from lamina.fs._seam import report
-from lamina.fs._translate import translate
+from lamina.fs._translate import check_poison, translate
 
 __all__ = ["Journal"]
 
@@ -51,6 +51,7 @@ class Journal:
 
         Raises:
             InvalidInputError: It is not JSON-serialisable, or larger than 1,000,000 bytes.
+            PoisonedError: An fsync failed, now or earlier.
             LaminaError: As :func:`translate` has it.
         """
         try:
@@ -68,6 +69,7 @@ class Journal:
                 path=self.path,
                 limit=MAX_BYTES,
             )
+        check_poison(self.path)
         try:
             if not os.path.lexists(self.path):
                 report("create", self.path)

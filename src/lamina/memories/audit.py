@@ -92,7 +92,10 @@ def fix_index(context: Context, scope: str | None, *, dry_run: bool) -> IndexRep
     for name in _scopes(context, scope):
         context.check_writes_to(name)
     with folder.changing(context, context.settings.busy_timeout):
-        fixed += _mend(_audit(context, scope), write=True)
+        audit = _audit(context, scope)
+        folder.journal.write({"op": "index", "places": [entry.place for entry in audit.places]})
+        fixed += _mend(audit, write=True)
+        folder.journal.clear()
     report = check_index(context, scope)
     return IndexReport(problems=report.problems, fixed=tuple(fixed), checked=report.checked)
 

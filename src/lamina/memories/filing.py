@@ -6,13 +6,15 @@ next finishes what a killed process left (:mod:`lamina.memories.recovery`).
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from lamina import fs
-from lamina.errors import AlreadyExistsError, ConflictError, InvalidInputError, NotFoundError
+from lamina.errors import AlreadyExistsError, ConflictError, InvalidInputError, LaminaError, NotFoundError
 from lamina.folder.dates import relative_dates
+from lamina.folder.index import INDEX_NAME
 from lamina.folder.names import file_name, free_name
 from lamina.memories.adoption import (
     content_hash,
@@ -112,50 +114,83 @@ def write_files(context: Context, batch: Sequence[Prepared], write_rows: Callabl
     """
     folder = context.folder
     with folder.changing(context, context.settings.busy_timeout):
-        scopes = list(dict.fromkeys(item.record.scope for item in batch))
-        check_indexes(folder, [folder.scope_folder(scope) for scope in scopes])
-        for scope in scopes:
-            _publish(folder, scope, [item for item in batch if item.record.scope == scope], batch)
-        rows = [_row_of(folder, item.record, item.file or b"") for item in batch]
-        with context.catalog.write("adding a memory" if len(batch) == 1 else "adding memories") as writer:
-            write_rows(writer)
-            for row in rows:
-                mirror.put(writer.db, row)
-            folder.forget_left(writer)
-        notices = add_pointers(context, folder, [(str(item.record.path), *label(item.record)) for item in batch])
-        folder.journal.clear()
+        check_indexes(folder, {folder.scope_folder(item.record.scope) for item in batch})
+        try:
+            _publish(folder, batch)
+            rows = [_row_of(folder, item.record, item.file or b"") for item in batch]
+            with context.catalog.write("adding a memory" if len(batch) == 1 else "adding memories") as writer:
+                write_rows(writer)
+                for row in rows:
+                    mirror.put(writer.db, row)
+                folder.forget_left(writer)
+        except LaminaError:
+            with contextlib.suppress(LaminaError):  # else whoever holds the folder next finishes it
+                _take_back(folder, batch)
+            raise
+        try:
+            notices = add_pointers(context, folder, [(str(item.record.path), *label(item.record)) for item in batch])
+            folder.journal.clear()
+        except LaminaError as error:  # what is durable is not told as an error: a repeated call would double it
+            later = f"The pointer in {INDEX_NAME} is still to come: {error.message} Opening the store again adds it."
+            notices = (later,)
     return notices
 
 
-def _publish(folder: Folder, scope: str, drafts: Sequence[Prepared], batch: Sequence[Prepared]) -> None:
+def _take_back(folder: Folder, batch: Sequence[Prepared]) -> None:
+    """Remove the files of a call that failed before its rows were written, so that it can be repeated."""
+    for item in batch:
+        path = item.record.path
+        if path is None:
+            continue
+        try:
+            found = fs.read_file(folder.absolute(path), max_bytes=MAX_FILE_BYTES, follow=False)
+        except (NotFoundError, InvalidInputError):
+            continue
+        if found == item.file:
+            fs.remove_file(folder.absolute(path), missing_ok=True)
+    folder.journal.clear()
+
+
+def _publish(folder: Folder, batch: Sequence[Prepared]) -> None:
     """Give each draft a free name in its scope's folder, and write it; nothing is ever replaced."""
-    place = folder.scope_folder(scope)
+    waiting: dict[str, list[Prepared]] = {}
+    for item in batch:
+        waiting.setdefault(folder.scope_folder(item.record.scope), []).append(item)
+    for _ in range(_TRIES):
+        for place, drafts in waiting.items():
+            _name(folder, place, drafts)
+        _announce(folder, batch)  # all of them, so that a part is known to be one
+        for place in list(waiting):
+            drafts = waiting[place]
+            try:
+                names = [(posixpath.basename(str(draft.record.path)), draft.file or b"") for draft in drafts]
+                fs.write_files(folder.at(place), names, mode=TEAM_MODE if place == TEAM else PRIVATE_MODE)
+            except AlreadyExistsError as error:  # another program was faster
+                waiting[place] = drafts[int(error.details.get("written", 0)) :]
+                break
+            del waiting[place]
+        if not waiting:
+            return
+    raise ConflictError(f"Other programs keep making files of the same names in {folder.root}.", hint="Repeat the call.")
+
+
+def _name(folder: Folder, place: str, drafts: Sequence[Prepared]) -> None:
     if place:
         fs.make_dir(folder.at(place), mode=0o755)
-    mode = TEAM_MODE if scope == TEAM else PRIVATE_MODE
-    waiting = list(drafts)
-    for _ in range(_TRIES):
-        taken = set(folder.names_in(place))
-        for draft in waiting:
-            name = free_name(file_name(draft.record.type, label(draft.record)[0]), taken)
-            taken.add(name)
-            draft.record.path = f"{place}/{name}" if place else name
-        _announce(folder, [item.record for item in batch])
-        try:
-            names = [(str(draft.record.path).rsplit("/", 1)[-1], draft.file or b"") for draft in waiting]
-            fs.write_files(folder.at(place), names, mode=mode)
-        except AlreadyExistsError as error:  # another program was faster
-            waiting = waiting[int(error.details.get("written", 0)) :]
-            continue
-        return
-    raise ConflictError(
-        f"Other programs keep making files of the same names in {place or folder.root}.", hint="Repeat the call."
-    )
+    taken = set(folder.names_in(place))
+    for draft in drafts:
+        name = free_name(file_name(draft.record.type, label(draft.record)[0]), taken)
+        taken.add(name)
+        draft.record.path = f"{place}/{name}" if place else name
 
 
-def _announce(folder: Folder, records: Iterable[Record]) -> None:
-    items = [{"id": record.id, "path": record.path, "pointer": list(label(record))} for record in records]
-    folder.journal.write({"op": "add", "items": [item for item in items if item["path"]]})
+def _announce(folder: Folder, batch: Iterable[Prepared]) -> None:
+    """Say which files are to be made; no more of each, so that a thousand of them have room in the journal."""
+    items = [
+        {"id": item.record.id, "path": item.record.path, "hash": content_hash(item.file or b"").hex()}
+        for item in batch
+    ]
+    folder.journal.write({"op": "add", "items": items})
 
 
 def _row_of(folder: Folder, record: Record, data: bytes) -> FileRow:
@@ -280,15 +315,14 @@ class _Change:
         self.folder.journal.write(
             {
                 "op": "update",
+                "id": self.before.id,
                 "path": path,
                 "seen": content_hash(seen).hex(),
                 "new": content_hash(new).hex(),
                 "pointer": self._pointer_change(),
                 "old": list(label(self.before)),
                 "title": list(label(self.after)),
-                "items": [{"id": self.before.id, "path": path, "pointer": list(label(self.after))}]
-                if self._pointer_change() == "add"
-                else [],
+                "items": [{"id": self.before.id, "path": path}] if self._pointer_change() == "add" else [],
             }
         )
 
@@ -316,7 +350,13 @@ class _Change:
     def _edited(self, data: bytes) -> bytes:
         from lamina.folder.document import edit_document
 
-        return edit_document(data, document_changes(self.before, self.after))
+        try:
+            return edit_document(data, document_changes(self.before, self.after))
+        except InvalidInputError as error:
+            path = str(self.before.path)
+            details = error.details | {"path": path}
+            message = f"{path} was not changed: {error.message}"
+            raise InvalidInputError(message, hint=error.hint or "Mend the file by hand first.", **details) from error
 
     def _replace(self, path: str, new: bytes, seen: bytes) -> None:
         try:
@@ -333,8 +373,9 @@ class _Change:
         place = posixpath.dirname(path)
         if place:
             fs.make_dir(self.folder.at(place), mode=0o755)
-        items = [{"id": self.before.id, "path": path, "pointer": list(label(self.after))}]
-        self.folder.journal.write({"op": operation, "hash": content_hash(data).hex(), "items": items})
+        items = [{"id": self.before.id, "path": path}]
+        # Synced: a second file with the memory's id must not be met without knowing what it is.
+        self.folder.journal.write({"op": operation, "hash": content_hash(data).hex(), "items": items}, durable=True)
         mode = TEAM_MODE if self.after.scope == TEAM else PRIVATE_MODE
         fs.write_file(self.folder.absolute(path, for_writing=True), data, mode=mode)
 

@@ -1,18 +1,23 @@
 """Finishing what a killed process was about to do with files.
 
-The journal names one operation. A new memory whose file is there is finished forwards: row, then pointer. A move whose
-row was not written yet is taken back. A deletion that had begun is finished. What cannot be told apart any more is left
-to the people: nothing is removed whose bytes are not those that the operation knew.
+The journal names one operation. New memories whose files are all there are finished forwards: rows, then pointers; a
+part of them is taken back, and so is a move whose row was not written yet. A deletion that had begun is finished. What
+cannot be told apart any more is left to the people: nothing is removed whose bytes are not those that the operation
+knew, and a text that nobody can place is kept among the conflicts.
 """
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lamina import fs
-from lamina.errors import LaminaError, NotFoundError
-from lamina.memories.folder import MAX_FILE_BYTES, Folder
+from lamina.errors import InvalidInputError, LaminaError, NotFoundError
+from lamina.folder.index import INDEX_NAME, OVERFLOW_NAME, Index
+from lamina.folder.pointers import read_link, target_key
+from lamina.memories.folder import MAX_FILE_BYTES, Folder, scope_of
 from lamina.storage import mirror
 
 if TYPE_CHECKING:
@@ -31,16 +36,28 @@ def recover(context: Context, folder: Folder) -> None:
         _leave(context, folder, row)
     if record is None:
         return
+    paths = _paths(record)
     operation = record.get("op")
-    if operation in ("file", "move"):
+    if operation == "add":
+        _complete_or_remove(context, folder, record)
+    elif operation in ("file", "move"):
         _take_back(context, folder, record)
     elif operation == "delete":
         _finish_delete(folder, record)
-    elif operation == "update":
-        _look_after(folder, record)
+    elif operation == "rename":
+        _finish_rename(folder, record)
     _sync(context, folder)
-    _point(context, folder, record)
+    with contextlib.suppress(InvalidInputError):  # an index that is none holds no pointer; `index --check` names it
+        _point(context, folder, record)
+    _clear_strays(folder, paths, record)
     folder.journal.clear()
+
+
+def _paths(record: dict[str, Any]) -> list[str]:
+    """Return the files that an operation named, and the indexes where it was about those."""
+    paths = [record.get("path"), record.get("from"), *(item.get("path") for item in record.get("items", ()))]
+    paths += [posixpath.join(str(place), INDEX_NAME) for place in record.get("places", ())]
+    return [str(path) for path in paths if path]
 
 
 def _leave(context: Context, folder: Folder, row: mirror.FileRow) -> None:
@@ -54,8 +71,21 @@ def _leave(context: Context, folder: Folder, row: mirror.FileRow) -> None:
     if found == row.hash.hex():
         remove_pointers(folder, [row.path])
         fs.remove_file(folder.absolute(row.path), missing_ok=True)
+        _clear_strays(folder, [row.path], {})
     with context.catalog.write("removing what was left of a moved file") as writer:
         mirror.remove(writer.db, row.path)
+
+
+def _complete_or_remove(context: Context, folder: Folder, record: dict[str, Any]) -> None:
+    """Leave the files of new memories where all are there or their rows are; remove what is only a part of a call."""
+    items = record.get("items", ())
+    with context.catalog.read("looking at what was left unfinished") as reader:
+        if any(reader.current(str(item["id"])) is not None for item in items):
+            return
+    there = [item for item in items if _hash(folder, item["path"]) == item.get("hash")]
+    if len(there) < len(items):
+        for item in there:
+            fs.remove_file(folder.absolute(item["path"]), missing_ok=True)
 
 
 def _take_back(context: Context, folder: Folder, record: dict[str, Any]) -> None:
@@ -80,20 +110,71 @@ def _finish_delete(folder: Folder, record: dict[str, Any]) -> None:
         fs.remove_file(folder.absolute(path), missing_ok=True)
 
 
-def _look_after(folder: Folder, record: dict[str, Any]) -> None:
-    """Keep what somebody saved in the moment in which the file was replaced and the process killed."""
-    path = str(record["path"])
-    place = folder.at(posixpath.dirname(path))
-    if _hash(folder, path) != record.get("new"):
-        return  # nothing was exchanged: what lies about is the draft
-    for stray in fs.stray_files(place):
-        try:
-            data = fs.read_file(stray, max_bytes=MAX_FILE_BYTES, follow=False)
-        except LaminaError:
-            continue
-        if _hex(data) not in (record.get("seen"), record.get("new")):
-            folder.keep_loser(path, data)
-        fs.remove_file(stray, missing_ok=True)
+def _finish_rename(folder: Folder, record: dict[str, Any]) -> None:
+    """Take away one of the two names that a file had when its renaming ended early; the one with an edit stays."""
+    known = record.get("hash")
+    old, new = str(record["from"]), str(record["path"])
+    before, after = _hash(folder, old), _hash(folder, new)
+    if before is None or after is None or known is None:
+        return
+    if before == known:
+        fs.remove_file(folder.absolute(old), missing_ok=True)
+    elif after == known:
+        fs.remove_file(folder.absolute(new), missing_ok=True)
+
+
+def _clear_strays(folder: Folder, paths: Sequence[str], record: dict[str, Any]) -> None:
+    """Remove the drafts that a killed process left beside files and their indexes.
+
+    A draft that had changed places with a file may be what somebody saved in that very moment: it is kept among the
+    conflicts unless it is known, or an index of which every line is still there but for pointers of this operation.
+    """
+    for place, around in _places(folder, paths).items():
+        lines: set[str] | None = None
+        for stray in fs.stray_files(folder.at(place)):
+            if stray.endswith(".swap"):
+                try:
+                    data = fs.read_file(stray, max_bytes=MAX_FILE_BYTES, follow=False)
+                except LaminaError:
+                    continue
+                lines = _index_lines(folder, place) if lines is None else lines
+                if _hex(data) not in (record.get("seen"), record.get("new")) and not _stands(data, lines, place, paths):
+                    folder.keep_loser(around, data)
+            fs.remove_file(stray, missing_ok=True)
+
+
+def _places(folder: Folder, paths: Sequence[str]) -> dict[str, str]:
+    """Return the folders of files and those above them up to their scope's, each with one of the files."""
+    places: dict[str, str] = {}
+    for path in paths:
+        top, place = folder.scope_folder(scope_of(path)), posixpath.dirname(path)
+        while True:
+            places.setdefault(place, path)
+            if place in ("", top):
+                break
+            place = posixpath.dirname(place)
+    return places
+
+
+def _index_lines(folder: Folder, place: str) -> set[str]:
+    """Return the lines of the indexes of a folder."""
+    lines: set[str] = set()
+    for name in (INDEX_NAME, OVERFLOW_NAME):
+        with contextlib.suppress(LaminaError):
+            data = fs.read_file(folder.at(posixpath.join(place, name)), max_bytes=MAX_FILE_BYTES, follow=False)
+            lines |= {line.strip() for line in Index.parse(data).lines}
+    return lines
+
+
+def _stands(data: bytes, lines: set[str], place: str, paths: Sequence[str]) -> bool:
+    """Return whether every line of a draft of an index is known, but for pointers to certain files."""
+    targets = {target_key(posixpath.relpath(path, place or ".")) for path in paths} | {OVERFLOW_NAME}
+    for line in Index.parse(data).lines:
+        if line.strip() and line.strip() not in lines:
+            link = read_link(line)
+            if link is None or target_key(link.target) not in targets:
+                return False
+    return True
 
 
 def _sync(context: Context, folder: Folder) -> None:
@@ -106,23 +187,28 @@ def _sync(context: Context, folder: Folder) -> None:
 
 def _point(context: Context, folder: Folder, record: dict[str, Any]) -> None:
     """Bring the pointers of the operation's memories to where they belong."""
+    from lamina.memories.adoption import label
     from lamina.memories.pointers import add_pointers, remove_pointers, rename_pointer, retitle_pointer
 
     items = [item for item in record.get("items", ()) if item.get("path")]
-    if record.get("op") == "rename":
-        rename_pointer(context, folder, str(record["from"]), str(record["path"]), str(record["id"]))
-    elif record.get("op") == "update" and record.get("pointer") == "retitle":
-        retitle_pointer(folder, str(record["path"]), tuple(record["old"]), tuple(record["title"]))
-    elif record.get("op") == "update" and record.get("pointer") == "remove":
-        remove_pointers(folder, [str(record["path"])])
+    path, change = str(record.get("path")), record.get("pointer")
+    with context.catalog.read("looking at what was left unfinished") as reader:
+        now = reader.current(str(record["id"])) if "id" in record else None
+    if now is not None and now.path == path:  # else it did not come to that, or went on since
+        if record.get("op") == "rename":
+            rename_pointer(context, folder, str(record["from"]), path, now.id)
+        elif change == "retitle" and list(label(now)) == record["title"]:
+            retitle_pointer(folder, path, tuple(record["old"]), tuple(record["title"]))
+        elif change == "remove" and now.superseded_by is not None:
+            remove_pointers(folder, [path])
     wanted = []
     for item in items:
         with context.catalog.read("looking at what was left unfinished") as reader:
             current = reader.current(str(item["id"]))
         if current is not None and current.path == item["path"] and current.superseded_by is None:
-            wanted.append((str(item["path"]), *(str(part) for part in item["pointer"])))
+            wanted.append((str(item["path"]), *label(current)))
     if wanted:
-        add_pointers(context, folder, [(path, title, hook) for path, title, hook in wanted])
+        add_pointers(context, folder, wanted)
 
 
 def _hash(folder: Folder, path: str) -> str | None:

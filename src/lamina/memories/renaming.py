@@ -6,7 +6,7 @@ import posixpath
 from dataclasses import replace
 
 from lamina import fs
-from lamina.errors import ConflictError, InvalidInputError, NotFoundError
+from lamina.errors import AlreadyExistsError, ConflictError, InvalidInputError, NotFoundError
 from lamina.folder.index import INDEX_NAME, OVERFLOW_NAME
 from lamina.guard.paths import safe_relative
 from lamina.memories.adoption import content_hash
@@ -50,8 +50,15 @@ def rename_file(context: Context, id: str, name: str) -> Memory:
         target = folder.absolute(new, for_writing=True)
         if posixpath.dirname(new):
             fs.make_dir(folder.at(posixpath.dirname(new)), mode=0o755 if before.scope == TEAM else 0o700)
-        folder.journal.write({"op": "rename", "id": id, "from": old, "path": new})
-        fs.move_file(folder.absolute(old), target)
+        # Synced: for a moment the file has two names, and after a power cut they must be known to be one memory.
+        folder.journal.write(
+            {"op": "rename", "id": id, "from": old, "path": new, "hash": row.hash.hex()}, durable=True
+        )
+        try:
+            fs.move_file(folder.absolute(old), target)
+        except AlreadyExistsError:
+            folder.journal.clear()  # nothing was done
+            raise
         with context.catalog.read("preparing a change") as reader:
             after = replace(before, path=new, valid_from=max(now_micros(), before.valid_from))
             change = plan(context, reader, before, after)

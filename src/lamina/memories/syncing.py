@@ -47,6 +47,8 @@ class Look:
     vanished: list[str]
     unseen: dict[str, str]
     """``{path: id}`` of memories whose file has no row, as after a repair."""
+    left: bool = False
+    """Whether a file is still there whose memory has moved elsewhere."""
 
     @property
     def differs(self) -> bool:
@@ -112,7 +114,7 @@ def sync(context: Context, *, wait: float | None = None) -> SyncReport:
         raise ReadOnlyError("A store that is open for reading only cannot be synced.", hint="Open it for writing.")
     folder = context.folder
     found = look(context)
-    if not found.differs and folder.journal.read() is None:
+    if not (found.differs or found.left) and folder.journal.read() is None:
         return report(context, found, Changes())
     changes = Changes()
     with folder.changing(context, context.settings.busy_timeout if wait is None else wait):
@@ -165,7 +167,7 @@ def look(context: Context) -> Look:
             changed.append(file)
     vanished = [path for path in known if path not in found.files and found.covers(path)]
     gone = {path: id for path, id in unseen.items() if path in found.files or found.covers(path)}
-    return Look(found, known, changed, vanished, gone)
+    return Look(found, known, changed, vanished, gone, left=any(path in found.files for path in leaving))
 
 
 def apply(context: Context, folder: Folder, found: Look, changes: Changes) -> None:

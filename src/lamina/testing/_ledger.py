@@ -93,10 +93,10 @@ class Ledger:
         if kind == "add":
             assert len(op["ids"]) == len(op["texts"])
             nothing = [None] * len(op["texts"])
-            rows = zip(op["ids"], op["texts"], op.get("titles", nothing), op.get("paths", nothing), strict=True)
-            for new, text, title, path in rows:
+            fields = (op.get(name, nothing) for name in ("titles", "scopes", "paths"))
+            for new, text, title, scope, path in zip(op["ids"], op["texts"], *fields, strict=True):
                 assert new not in self.entries, f"id {new} was given twice"
-                self.entries[new] = Entry(text, title=title, scope=op.get("scope", "private"), path=path)
+                self.entries[new] = Entry(text, title=title, scope=scope or "private", path=path)
         elif kind in _SETS:
             changed = {name: op[key] for key, name in _SETS[kind].items() if key in op}
             self.entries[id] = replace(self.entries[id], changes=self.entries[id].changes + 1, **changed)
@@ -125,10 +125,11 @@ class Ledger:
             assert sorted(texts) == sorted(op["texts"]), (
                 f"a batch was written in part: {len(texts)} of {len(op['texts'])}"
             )
-            files = {"titles": [entry.title for entry in new.values()], "paths": [entry.path for entry in new.values()]}
-            if "titles" in op:
-                assert sorted(files["titles"]) == sorted(op["titles"]), "a memory came with another title"
-            self._apply({**op, **files, "ids": list(new), "texts": texts})
+            if "titles" in op:  # the order is another one
+                told = {text: rest for text, *rest in zip(op["texts"], op["titles"], op["scopes"], strict=True)}
+                titles, scopes = zip(*(told[text] for text in texts), strict=True)
+                op = {**op, "titles": titles, "scopes": scopes, "paths": [entry.path for entry in new.values()]}
+            self._apply({**op, "ids": list(new), "texts": texts})
         elif op["op"] != "upkeep" and found.get(op["id"]) != self.entries[op["id"]]:
             there = {"path": found[op["id"]].path} if op["op"] == "move" and op["id"] in found else {}
             self._apply({**op, **there, "texts": []})  # an unfinished purge promises nothing about bytes yet

@@ -17,9 +17,10 @@ from lamina.store import open as open_store
 from lamina.store import repair as repair_store
 from lamina.testing._faults import Acknowledge, FaultOutcome
 from lamina.testing._ledger import Ledger
-from lamina.testing._workloads import Scribe
+from lamina.testing._folder_invariants import check_folder
+from lamina.testing._workloads import FILE_OPERATIONS, FileScribe, Scribe
 
-__all__ = ["WRITE_PATHS", "PathRig", "TinyEmbedder"]
+__all__ = ["FILE_PATHS", "WRITE_PATHS", "PathRig", "TinyEmbedder"]
 
 BACKUP = "backup"
 """Where, beside the store, the backup path writes."""
@@ -103,12 +104,42 @@ WRITE_PATHS: dict[str, Callable[[Path, Acknowledge], None]] = {
 """Each write path of the public face; ``salvage`` is :func:`lamina.repair` of a store whose text index is damaged."""
 
 
+def _file_step(operation: str) -> Callable[[Path, Acknowledge], None]:
+    def work(folder: Path, acknowledge: Acknowledge) -> None:
+        with open_store(folder / "store", embedder=TinyEmbedder()) as store:
+            mine = sorted(memory.id for memory in store.memories.list(limit=None))
+            FileScribe(store, acknowledge, label=operation, mine=mine).step(operation)
+
+    return work
+
+
+def _follow(folder: Path, acknowledge: Acknowledge) -> None:
+    """Take over what people did with their own programs, which is for the ledger to know: nothing that it looks at."""
+    with open_store(folder / "store", embedder=TinyEmbedder()) as store:
+        files = sorted(memory.path for memory in store.memories.list(limit=None) if memory.path is not None)
+        for path in files:
+            place = folder / "store" / path
+            place.write_bytes(place.read_bytes().replace(b"\n---\n", b"\nowner: ana\n---\n", 1))
+        (folder / "store" / "MEMORY.md").unlink(missing_ok=True)
+        store.memories.sync()
+        store.memories.fix_index()
+    acknowledge({"begin": 0, "op": "upkeep"})
+    acknowledge({"done": 0})
+
+
+FILE_PATHS: dict[str, Callable[[Path, Acknowledge], None]] = {
+    **{f"file {operation}": _file_step(operation) for operation in FILE_OPERATIONS},
+    "file sync": _follow,
+}
+"""Each way through which memories that are files are written, and the way by which the catalog follows them."""
+
+
 @dataclass(slots=True)
 class PathRig:
     """Prepares folders for a write path, and judges what a fault left of them.
 
     Args:
-        path: One of :data:`WRITE_PATHS`.
+        path: One of :data:`WRITE_PATHS` or :data:`FILE_PATHS`.
         scratch: An empty folder of the rig's own.
     """
 
@@ -134,9 +165,15 @@ class PathRig:
         ledger = Ledger.replayed(outcome.acknowledged, self._ledger)
         if self.path == "salvage" and outcome.error is not None:
             repair_store(folder / "store")  # an interrupted repair is repeated, and loses nothing
-        ledger.check(folder / "store", embedder=TinyEmbedder())
+        files = self.path in FILE_PATHS
+        ledger.check(
+            folder / "store",
+            embedder=TinyEmbedder(),
+            level="full" if files else "structure",
+            further=check_folder if files else None,
+        )
         with open_store(folder / "store", embedder=TinyEmbedder()) as store:  # it takes the next write
-            kept = store.memories.add("written after the fault")
+            kept = store.memories.add("written after the fault", type="project" if files else "record")
             assert store.memories.get(kept.id).text == "written after the fault"
             store.memories.delete(kept.id, purge=True)
         if self.path == "backup":
@@ -164,11 +201,13 @@ class PathRig:
         if self._ledger is None:
             said: list[Any] = []
             with open_store(folder / "store", embedder=TinyEmbedder()) as store:
-                scribe = Scribe(store, said.append, label="template")
-                for _ in range(6):
-                    scribe.add()
-                scribe.update()
-                scribe.delete()
+                rows, files = (made(store, said.append, label="template") for made in (Scribe, FileScribe))
+                if self.path in FILE_PATHS:
+                    for step in ("add", "add", "add", "add", "add", "to_row", "supersede"):
+                        files.step(step)
+                else:
+                    for step in ("add", "add", "add", "add", "add", "add", "update", "delete"):
+                        rows.step(step)
             self._ledger = Ledger.replayed(said)
             if self.path == "salvage":
                 _damage_text_index(folder / "store" / ".lamina" / "catalog.db")

@@ -21,7 +21,7 @@ from lamina.types import Memory
 __all__ = ["FILE_OPERATIONS", "OPERATIONS", "FileScribe", "Scribe", "file_step", "file_work", "mixed_work", "words"]
 
 OPERATIONS = ("add", "add_many", "update", "delete", "purge", "supersede", "feedback")
-FILE_OPERATIONS = ("add", "update", "retitle", "delete", "supersede", "move", "rename", "to_row", "to_file", "purge")
+FILE_OPERATIONS = ("add", "add_many", "update", "retitle", "delete", "supersede", "move", "rename", "to_row", "to_file", "purge")
 """Writes on memories that are files; ``to_row`` and ``to_file`` change what a memory is."""
 
 _SENTENCE = (
@@ -141,7 +141,23 @@ class FileScribe(Scribe):
             memory = self.store.memories.add(text, title=title, type=self._rng.choice(("project", "reference")), scope=scope)
             return {"ids": [memory.id], "paths": [memory.path]}
 
-        self._do({"op": "add", "texts": [text], "titles": [title], "scope": scope}, add)
+        self._do({"op": "add", "texts": [text], "titles": [title], "scopes": [scope]}, add)
+
+    def add_many(self) -> None:
+        """Add a batch of memories as files of both scopes."""
+        texts = [self._text(6) for _ in range(self._rng.randint(2, 5))]
+        titles = [self._title() for _ in texts]
+        scopes = [self._rng.choice(("private", "team")) for _ in texts]
+        items = [
+            {"text": text, "title": title, "type": "project", "scope": scope}
+            for text, title, scope in zip(texts, titles, scopes, strict=True)
+        ]
+
+        def add() -> dict[str, Any]:
+            ids = self.store.memories.add_many(items)
+            return {"ids": ids, "paths": [self.store.memories.get(id).path for id in ids]}
+
+        self._do({"op": "add", "texts": texts, "titles": titles, "scopes": scopes}, add)
 
     def retitle(self) -> None:
         """Give a memory another title, which its pointer shows."""
@@ -156,11 +172,15 @@ class FileScribe(Scribe):
 
     def to_row(self) -> None:
         """Make a memory a row."""
-        id = self._choose()
+        files = self._files()
+        if not files:
+            self.add()
+            return
+        id = self._rng.choice(files).id
         self._do({"op": "move", "id": id, "scope": "agent/a"}, lambda: self._place(id, scope="agent/a"))
 
     def to_file(self) -> None:
-        """Make a memory that is a row a file, and a row of another one where none is."""
+        """Make a memory that is a row a file, and or a file a row where none is."""
         rows = [id for id in self.mine if self.store.memories.get(id).path is None]
         if not rows:
             self.to_row()
@@ -170,7 +190,7 @@ class FileScribe(Scribe):
 
     def rename(self) -> None:
         """Give a memory's file another name."""
-        files = [memory for memory in map(self.store.memories.get, self.mine) if memory.path is not None]
+        files = self._files()
         if not files:
             self.add()
             return
@@ -185,6 +205,9 @@ class FileScribe(Scribe):
 
     def _place(self, id: str, **changes: Any) -> dict[str, Any]:
         return {"path": self.store.memories.update(id, **changes).path}
+
+    def _files(self) -> list[Memory]:
+        return [memory for memory in map(self.store.memories.get, self.mine) if memory.path is not None]
 
     def _title(self) -> str:
         return f"{self._rng.choice(_VOCABULARY).capitalize()} {self._rng.getrandbits(40):x}"

@@ -205,6 +205,15 @@ def test_what_cannot_be_read(data: bytes, details: dict[str, Any]) -> None:
         assert caught.value.hint
 
 
+def test_a_nul_is_text_below_front_matter() -> None:
+    """A memory's text may hold a NUL; a file without front matter that holds one is binary and refused."""
+    data = render_document(text="before\0after", title="x", id="0123456789")
+
+    assert "before\0after" == _parse(data).text
+    with pytest.raises(InvalidInputError):
+        _parse(b"before\0after")
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -221,7 +230,7 @@ def test_what_is_no_conflict(content: str) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"text": CONFLICT}, {"text": "a\0"}, {"text": "\ud800"}, {"text": None}, {"title": "\udfff"}, {"title": 5},
+        {"text": CONFLICT}, {"text": "\ud800"}, {"text": None}, {"title": "\udfff"}, {"title": 5},
         {"importance": 2}, {"importance": True}, {"position": 1.5}, {"tags": "a"}, {"tags": [1]}, {"nope": 1},
         {"problems": ()}, {"created_at": "2024"}, {"metadata": {"a": object()}}, {"metadata": {"a": float("nan")}},
         {"metadata": {"a": 2**64}}, {"metadata": {1: 2}}, {"metadata": {"k" * 2000: 1}}, {"metadata": [1]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -53,6 +54,11 @@ def _columns(
         order=order,
         rank=rank,
     )
+
+
+def _in_memories(columns: Columns, memories: list[int]) -> Columns:
+    """The same passages, several of one memory."""
+    return replace(columns, memory=np.array(memories, dtype=np.int64))
 
 
 def _text(scores: dict[int, float]) -> tuple[Integers, Floats]:
@@ -327,3 +333,24 @@ def test_by_cosine_puts_the_older_first_among_equals() -> None:
     columns = _columns([1] * 5)
     vector = np.array([0.5, 0.7, 0.5, 0.7, 0.5], dtype=np.float32)
     assert [1, 3, 0, 2, 4] == by_cosine(columns, _all(columns), vector, 5).rows.tolist()
+
+
+def test_a_memory_lends_itself_no_evidence() -> None:
+    """Passages of one memory are no neighbours of each other; those of another memory in the thread are."""
+    columns = _columns([7, 7, 7])
+    alone = fuse(_in_memories(columns, [1, 1, 2]), _all(columns), text=_text({0: 2.0}), vector=None)
+    apart = fuse(_in_memories(columns, [1, 3, 2]), _all(columns), text=_text({0: 2.0}), vector=None)
+
+    assert 0.0 == _by_row(alone, "neighbours")[1]
+    assert _by_row(apart, "neighbours")[1] > 0
+    assert _by_row(alone, "neighbours")[2] == _by_row(apart, "neighbours")[2] > 0
+
+
+def test_a_long_memory_does_not_win_by_one_close_passage() -> None:
+    """Half of a passage's vector signal is the mean of its memory, so a short memory as close as one of many leads."""
+    columns = _in_memories(_columns([1, 1, 1, 1, 2]), [1, 1, 1, 1, 2])
+    vector = np.array([0.6, 0.0, 0.0, 0.0, 0.6], dtype=np.float32)
+    ranking = fuse(columns, _all(columns), text=_text({}), vector=vector, context=False)
+
+    assert 4 == ranking.rows[0]
+    assert _by_row(ranking, "vector")[4] > _by_row(ranking, "vector")[0] > 0

@@ -329,12 +329,9 @@ def summary(result: dict[str, Any]) -> list[str]:
             lines += ["", title, *_table(table)]
     lines += [f"  skipped {name}: {why}" for name, why in result["skipped"].items()]
     grid = result["grid"]
-    lines += [
-        "",
-        f"grid: {grid['commit'] * 1e3:.2f} ms a commit, an fsync {grid['fsync'] * 1e3:.2f} ms; "
-        f"{grid['object_bytes']:.0f} object bytes, {grid['fsyncs']:.1f} fsyncs, {grid['files']} files",
-        "",
-    ]
+    times = f"{grid['commit'] * 1e3:.2f} ms a commit, an fsync {grid['fsync'] * 1e3:.2f} ms"
+    sizes = f"{grid['object_bytes']:.0f} object bytes, {grid['fsyncs']:.1f} fsyncs, {grid['files']} files"
+    lines += ["", f"grid: {times}; {sizes}", ""]
     marks = {True: "met", False: "MISSED", None: "not measured"}
     return lines + [f"  {marks[met]:12}  {name}" for name, met in result["budgets"].items()]
 

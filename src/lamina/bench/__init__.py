@@ -17,6 +17,7 @@ BENCHMARKS: Final[Mapping[str, str]] = {
     "add": "A durable add: its fsyncs, and the time beside them; and many at once, with their memory.",
     "recall": "Recall at 1,000 and 50,000 memories, warm, and cold in a fresh process.",
     "folder": "A memory directory: taking it over, following it, recall over its files, adding to it.",
+    "states": "A large array saved, opened, read in part and changed, beside the formats of today.",
     "locomo": "How often the right turns of long conversations are found (LoCoMo).",
 }
 """Every benchmark and its one line of help. The module of NAME is ``lamina.bench.NAME``."""

@@ -35,6 +35,7 @@ class Autosave:
         self._get = get
         self._interval = float(interval)
         self._change = threading.Condition()
+        self._saving = threading.Lock()
         self._dirty_since: float | None = None
         self._closing = False
         self._error: BaseException | None = None
@@ -56,14 +57,12 @@ class Autosave:
     @property
     def dirty(self) -> bool:
         """Whether something was marked that is not saved yet."""
-        return self._dirty_since is not None
+        return self._dirty_since is not None or self._saving.locked()
 
     def save(self) -> Version | None:
         """Save now, if anything was marked; returns the version that was saved last."""
-        with self._change:
-            self._raise()
-            if self._dirty_since is not None:
-                self._save()
+        self._raise()
+        self._save()
         return self.saved
 
     def close(self) -> None:
@@ -76,10 +75,8 @@ class Autosave:
             self._closing = True
             self._change.notify_all()
         self._thread.join()
-        with self._change:
-            if self._error is None and self._dirty_since is not None:
-                self._save()
-            self._raise()
+        self._raise()
+        self._save()
 
     def __enter__(self) -> Self:
         return self
@@ -94,27 +91,36 @@ class Autosave:
             self.close()
 
     def _run(self) -> None:
+        while self._wait():
+            try:
+                self._save()
+            except BaseException as error:  # noqa: BLE001 - told by the next call
+                self._error = error
+
+    def _wait(self) -> bool:
+        """Wait until it is time to save; return False when there is nothing more to wait for."""
         with self._change:
             while not self._closing and self._error is None:
                 if self._dirty_since is None:
                     self._change.wait()
                     continue
                 left = self._dirty_since + self._interval - time.monotonic()
-                if left > 0:
-                    self._change.wait(left)
-                    continue
-                try:
-                    self._save()
-                except BaseException as error:  # noqa: BLE001 - told by the next call
-                    self._error = error
+                if left <= 0:
+                    return True
+                self._change.wait(left)
+        return False
 
     def _save(self) -> None:
-        since, self._dirty_since = self._dirty_since, None
-        try:
-            self.saved = self._states.commit(self._name, self._get(), message="autosave")
-        except BaseException:
-            self._dirty_since = since
-            raise
+        """Save what was marked; marking goes on meanwhile."""
+        with self._saving:
+            since, self._dirty_since = self._dirty_since, None
+            if since is None:
+                return
+            try:
+                self.saved = self._states.commit(self._name, self._get(), message="autosave")
+            except BaseException:
+                self._dirty_since = since
+                raise
 
     def _raise(self) -> None:
         error, self._error = self._error, None

@@ -1,0 +1,353 @@
+"""Saving, opening and changing a large array: a state of the store beside the formats that people use today.
+
+Every method really runs in this process, on the same array and the same disk. ``os.sync()`` comes before each timed
+part. *Cold* means that the system was asked to forget the files. JSON gets a twentieth of the rows, and its times and
+bytes are multiplied. A method whose package is not installed is named and skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from lamina.bench import BenchOption
+from lamina.bench._measure import anonymous_memory, machine
+
+__all__ = ["OPTIONS", "run", "summary"]
+
+OPTIONS: Final = (
+    BenchOption(name="rows", default=1_000_000, help="Rows of the array of noise; float32."),
+    BenchOption(name="dim", default=256, help="Elements of a row."),
+    BenchOption(
+        name="real", type=str, default="", help="A .npy file of weights; the installed word table when not given."
+    ),
+    BenchOption(name="only", type=str, default="", help="Only methods whose name holds this."),
+)
+
+_REAL_DIM: Final = 256
+_COLUMNS: Final = (
+    "bytes", "save", "save_fsync", "open", "load", "slot", "slot_cold", "slots_1000", "slots_1000_cold",
+    "scattered", "scattered_bytes", "contiguous", "contiguous_bytes",
+)  # fmt: skip
+
+
+def run(*, rows: int = 1_000_000, dim: int = 256, real: str = "", only: str = "") -> dict[str, Any]:
+    """Measures states.
+
+    Returns:
+        ``noise`` and ``real``: for each method its seconds and bytes; ``baseline``: writing and fsyncing the same
+        bytes; ``grid``: a small grid saved often; ``memory``: anonymous bytes beyond the arrays; ``ratios`` to the
+        peers, ``budgets`` and ``ok``.
+    """
+    import numpy as np
+
+    noise = np.random.default_rng(0).standard_normal((rows, dim), dtype=np.float32)
+    with tempfile.TemporaryDirectory(prefix="lamina-bench-") as name:
+        folder = Path(name)
+        baseline = _baseline(folder, noise)
+        measured, skipped = _measure(folder, noise, only)
+        memory = _memory(folder, noise)
+        del noise
+        weights = _weights(real)
+        found, _ = _measure(folder, weights, only or "lamina") if weights is not None else ({}, {})
+        grid = _grid(folder)
+    result: dict[str, Any] = {
+        "benchmark": "states",
+        "machine": machine(),
+        "rows": rows,
+        "dim": dim,
+        "baseline": baseline,
+        "noise": measured,
+        "skipped": skipped,
+        "real": {"rows": len(weights), "raw_bytes": weights.nbytes, **found} if weights is not None else None,
+        "grid": grid,
+        "memory": memory,
+        "ratios": _ratios(measured, baseline),
+    }
+    result["budgets"] = _budgets(result)
+    result["ok"] = all(met is not False for met in result["budgets"].values())
+    return result
+
+
+def _timed(action: Callable[[], Any]) -> tuple[float, Any]:
+    os.sync()
+    started = time.perf_counter()
+    value = action()
+    return time.perf_counter() - started, value
+
+
+def _baseline(folder: Path, array: Any) -> dict[str, float]:
+    """What the disk itself takes: writing and fsyncing the same bytes to a new file."""
+    view = memoryview(array).cast("B")
+    path = folder / "baseline"
+
+    def write() -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            for start in range(0, len(view), 4 << 20):
+                os.write(descriptor, view[start : start + (4 << 20)])
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    times = []
+    for _ in range(3):
+        times.append(_timed(write)[0])
+        path.unlink()
+    return {"write_fsync": sorted(times)[1]}
+
+
+def _measure(folder: Path, array: Any, only: str) -> tuple[dict[str, Any], dict[str, str]]:
+    from lamina.bench._state_methods import methods
+
+    measured: dict[str, Any] = {}
+    skipped: dict[str, str] = {}
+    for name, make, missing, share in methods():
+        if only not in name:
+            continue
+        if missing is not None:
+            skipped[name] = f"{missing} is not installed"
+            continue
+        place = folder / "method"
+        part = array[: len(array) // share] if share > 1 else array
+        measured[name] = _one(make(place), part, share)
+        shutil.rmtree(place)
+    return measured, skipped
+
+
+def _one(method: Any, array: Any, share: int) -> dict[str, Any]:
+    import numpy as np
+
+    rng = np.random.default_rng(1)
+    facts: dict[str, Any] = {"scaled_by": share} if share > 1 else {}
+    try:
+        facts["save"], _ = _timed(lambda: method.save(array))
+        started = time.perf_counter()
+        method.sync()
+        facts["save_fsync"] = facts["save"] + time.perf_counter() - started
+        facts["bytes"] = method.size()
+        facts["open"], warm = _timed(method.open)
+        facts["load"], whole = _timed(partial(method.load, warm))
+        facts["exact"] = bool(np.array_equal(whole, array))
+        del whole
+        one = rng.integers(0, len(array), 1)
+        method.rows(warm, one)
+        facts["slot"] = min(_timed(partial(method.rows, warm, one))[0] for _ in range(5))
+        many = rng.choice(len(array), min(1000, len(array)), replace=False)
+        facts["slots_1000"] = min(_timed(partial(method.rows, warm, many))[0] for _ in range(3))
+        del warm
+        os.sync()
+        method.drop_cache()
+        cold = method.open()
+        facts["slot_cold"], _ = _timed(partial(method.rows, cold, rng.integers(0, len(array), 1)))
+        method.drop_cache()
+        facts["slots_1000_cold"], _ = _timed(partial(method.rows, cold, many))
+        del cold
+        changed = array.copy()
+        for what, numbers in (
+            ("scattered", np.sort(rng.choice(len(array), max(1, len(array) // 100), replace=False))),
+            ("contiguous", np.arange(len(array) // 3, len(array) // 3 + max(1, len(array) // 100))),
+        ):
+            changed[numbers] = rng.standard_normal((len(numbers), *array.shape[1:]), dtype=np.float32)
+            before = method.size()
+            facts[what], _ = _timed(partial(method.update, changed, numbers))
+            facts[f"{what}_bytes"] = method.size() - before if method.keeps_old else None
+    finally:
+        method.close()
+    for key in ("save", "save_fsync", "open", "load", "scattered", "contiguous", "bytes"):
+        facts[key] *= share
+    return facts
+
+
+def _memory(folder: Path, array: Any) -> dict[str, int | None]:
+    """Anonymous memory beyond what was there, of a commit, and of opening and reading a thousand slots."""
+    import threading
+
+    import numpy as np
+
+    import lamina
+
+    before = anonymous_memory()
+    if before is None:
+        return {"commit": None, "slots": None}
+    peak, done = before, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.005):
+            peak = max(peak, anonymous_memory() or 0)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with lamina.open(folder / "memory", embedder="none", durability="relaxed") as store:
+        store.states.commit("w", {"w": array})
+        done.set()
+        watcher.join()
+    with lamina.open(folder / "memory", embedder="none") as store:
+        start = anonymous_memory() or 0
+        numbers = np.random.default_rng(2).choice(len(array), min(1000, len(array)), replace=False)
+        store.states.open("w")["w"][numbers]
+        slots = (anonymous_memory() or 0) - start
+    shutil.rmtree(folder / "memory")
+    return {"commit": peak - before, "slots": slots}
+
+
+def _weights(real: str) -> Any:
+    """Real, compressible weights as float32."""
+    import numpy as np
+
+    from lamina.embed import _wordllama
+    from lamina.errors import InvalidInputError, LaminaError
+
+    if real:
+        try:
+            return np.ascontiguousarray(np.load(real, allow_pickle=False), dtype=np.float32)
+        except (OSError, ValueError) as error:
+            raise InvalidInputError(f"{real} is no .npy file: {error}", hint="Name an array of weights.") from None
+    try:
+        path = _wordllama.locate().table
+        descriptor, first = _wordllama.open_table(path)
+    except LaminaError:
+        return None
+    os.close(descriptor)
+    halves = np.fromfile(path, dtype="<f2", offset=first)
+    return halves[: halves.size // _REAL_DIM * _REAL_DIM].reshape(-1, _REAL_DIM).astype(np.float32)
+
+
+def _grid(folder: Path) -> dict[str, Any]:
+    """A 50 x 50 grid saved 200 times with five cells changed: a session's autosave."""
+    import statistics
+
+    import numpy as np
+
+    import lamina
+    from lamina.bench._measure import fsync_seconds
+    from lamina.fs import count_operations
+
+    rng = np.random.default_rng(3)
+    cells = rng.random((50, 50))
+    times, sizes = [], []
+    probe = fsync_seconds(folder)
+    with count_operations() as counter, lamina.open(folder / "grid", embedder="none") as store:
+        store.states.commit("grid", {"cells": cells})
+        counter.clear()
+        for _ in range(200):
+            cells.reshape(-1)[rng.choice(2500, 5, replace=False)] = rng.random(5)
+            started = time.perf_counter()
+            version = store.states.commit("grid", {"cells": cells})
+            times.append(time.perf_counter() - started)
+            sizes.append(version.written or 0)
+        fsyncs = counter["fsync"] / 200
+    started = time.perf_counter()
+    with lamina.open(folder / "grid", embedder="none") as store:
+        store.states.open("grid")["cells"].read()
+    opened = time.perf_counter() - started
+    files = sum(path.is_file() for path in (folder / "grid").rglob("*"))
+    shutil.rmtree(folder / "grid")
+    return {
+        "commit": statistics.median(times),
+        "fsync": probe,
+        "fsyncs": fsyncs,
+        "object_bytes": statistics.median(sizes),
+        "files": files,
+        "open_and_read": opened,
+    }
+
+
+def _ratios(measured: dict[str, Any], baseline: dict[str, float]) -> dict[str, float]:
+    ratios: dict[str, float] = {}
+    ours, told, relaxed = (measured.get(name) for name in ("lamina", "lamina, update", "lamina, relaxed"))
+    if ours:
+        ratios["durable save / write and fsync"] = ours["save"] / baseline["write_fsync"]
+        for name, key in (("single JSON", "save"), ("single JSON", "bytes"), ("icechunk", "scattered")):
+            if name in measured:
+                ratios[f"{name} {key} / lamina"] = measured[name][key] / ours[key]
+        if "icechunk" in measured:
+            peer = measured["icechunk"]
+            ratios["icechunk contiguous / lamina"] = peer["contiguous"] / ours["contiguous"]
+            ratios["scattered bytes / icechunk"] = ours["scattered_bytes"] / peer["scattered_bytes"]
+            if told:
+                ratios["icechunk scattered / lamina update"] = peer["scattered"] / told["scattered"]
+    if relaxed and "np.save" in measured:
+        ratios["relaxed save / np.save"] = relaxed["save"] / measured["np.save"]["save"]
+    return ratios
+
+
+def _budgets(result: dict[str, Any]) -> dict[str, bool | None]:
+    """Which of the budgets were met; None where a peer that one is compared with is not there."""
+    ratios, grid, memory = result["ratios"], result["grid"], result["memory"]
+    raw = result["rows"] * result["dim"] * 4
+    noise, real = result["noise"], result["real"] or {}
+    ours, half, int8 = (noise.get(name, {}) for name in ("lamina", "lamina, float16", "lamina, int8"))
+    weights = real.get("lamina", {})
+
+    def most(value: Any, bound: float) -> bool | None:
+        return None if value is None else bool(value <= bound)
+
+    def least(value: Any, bound: float) -> bool | None:
+        return None if value is None else bool(value >= bound)
+
+    return {
+        "durable save at most 1.3 times the disk": most(ratios.get("durable save / write and fsync"), 1.3),
+        "relaxed save at most twice np.save": most(ratios.get("relaxed save / np.save"), 2.0),
+        "open at most 20 ms": most(ours.get("open"), 0.020),
+        "a warm slot at most 30 us": most(ours.get("slot"), 30e-6),
+        "1,000 cold slots at most 40 ms": most(ours.get("slots_1000_cold"), 0.040),
+        "a warm slot of compressed weights at most 300 us": most(weights.get("slot"), 300e-6),
+        "1,000 cold slots of compressed weights at most 100 ms": most(weights.get("slots_1000_cold"), 0.100),
+        "scattered commit at most 1/8 of icechunk": least(ratios.get("icechunk scattered / lamina"), 8),
+        "scattered update at most 1/50 of icechunk": least(ratios.get("icechunk scattered / lamina update"), 50),
+        "scattered bytes at most 1.5 % of icechunk": most(ratios.get("scattered bytes / icechunk"), 0.015),
+        "contiguous no worse than icechunk": least(ratios.get("icechunk contiguous / lamina"), 1),
+        "40 times faster than JSON": least(ratios.get("single JSON save / lamina"), 40),
+        "4 times smaller than JSON": least(ratios.get("single JSON bytes / lamina"), 4),
+        "float16 at most 51 % of raw": most(half.get("bytes"), 0.51 * raw),
+        "int8 at most 27 % of raw": most(int8.get("bytes"), 0.27 * raw),
+        "real weights at most 90 % of raw": most(weights.get("bytes"), 0.9 * real.get("raw_bytes", 0)),
+        "grid: object bytes at most 200": most(grid["object_bytes"], 200),
+        "grid: one fsync a commit": most(grid["fsyncs"], 1.0),
+        "grid: at most 2 ms beside the fsync": most(grid["commit"] - grid["fsync"], 0.002),
+        "commit within the arrays + 10 %": most(memory["commit"], max(0.1 * raw, 64 << 20)),
+        "1,000 slots within 40 MB": most(memory["slots"], 40 << 20),
+    }
+
+
+def summary(result: dict[str, Any]) -> list[str]:
+    """The result for people: ratios first."""
+    disk = result["baseline"]["write_fsync"]
+    lines = [f"{result['rows']:,} x {result['dim']} float32; writing and fsyncing the same bytes takes {disk:.2f} s"]
+    lines += [f"  {value:10.3f}  {name}" for name, value in result["ratios"].items()]
+    for title in ("noise", "real"):
+        table = {name: facts for name, facts in (result[title] or {}).items() if isinstance(facts, dict)}
+        if table:
+            lines += ["", title, *_table(table)]
+    lines += [f"  skipped {name}: {why}" for name, why in result["skipped"].items()]
+    grid = result["grid"]
+    times = f"{grid['commit'] * 1e3:.2f} ms a commit, an fsync {grid['fsync'] * 1e3:.2f} ms"
+    sizes = f"{grid['object_bytes']:.0f} object bytes, {grid['fsyncs']:.1f} fsyncs, {grid['files']} files"
+    lines += ["", f"grid: {times}; {sizes}", ""]
+    marks = {True: "met", False: "MISSED", None: "not measured"}
+    return lines + [f"  {marks[met]:12}  {name}" for name, met in result["budgets"].items()]
+
+
+def _table(table: dict[str, Any]) -> list[str]:
+    """Seconds, and bytes in MB, a row a method."""
+    lines = ["  " + "method".ljust(18) + "".join(name.replace("_", " ").rjust(17) for name in _COLUMNS)]
+    for name, facts in table.items():
+        cells = []
+        for column in _COLUMNS:
+            value = facts.get(column)
+            if value is None:
+                cells.append("-")
+            elif column.endswith("bytes"):
+                cells.append(f"{value / 1e6:,.1f} MB")
+            else:
+                cells.append(f"{value * 1e3:,.3f} ms")
+        lines.append("  " + name.ljust(18) + "".join(cell.rjust(17) for cell in cells))
+    return lines

@@ -1,0 +1,389 @@
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import lamina
+from lamina.errors import (
+    AlreadyExistsError,
+    ClosedError,
+    ConflictError,
+    InvalidInputError,
+    LockedError,
+    NotFoundError,
+    ReadOnlyError,
+)
+from lamina.fs import count_operations
+
+
+def value(number: float) -> dict[str, npt.NDArray[Any]]:
+    """A state of one array."""
+    return {"a": np.full((50, 4), number)}
+
+
+def test_a_version_says_what_it_is(states: lamina.States) -> None:
+    """What was given with a commit comes back with the version, and the log lists the newest first."""
+    first = states.commit("s", value(1), message="one", step=7, metadata={"lr": 0.1, "tags": ["x"]}, creator="ann")
+    second = states.commit("s", value(2))
+    assert (None, first.id) == (first.parent, second.parent)
+    found = states.log("s")
+    assert [second.id, first.id] == [version.id for version in found]
+    assert ("one", 7, {"lr": 0.1, "tags": ["x"]}, "ann") == (
+        found[1].message, found[1].step, found[1].metadata, found[1].creator
+    )  # fmt: skip
+    assert (("main",), ()) == (found[0].branches, found[1].branches)
+    assert first.created_at < second.created_at <= datetime.now(UTC) + timedelta(seconds=1)
+    assert 64 == len(first.id)
+    assert [found[0].id] == [version.id for version in states.log("s", limit=1)]
+    assert {"lr": 0.1, "tags": ["x"]} == states.open("s", first).metadata
+
+
+def test_refs(states: lamina.States) -> None:
+    """A version is found by branch, tag, id, the beginning of an id, itself, and the time that it was newest."""
+    first = states.commit("s", value(1))
+    between = datetime.now(UTC)
+    time.sleep(0.002)
+    second = states.commit("s", value(2))
+    states.tag("s", first, "best")
+    for ref in ("best", first.id, first.id[:8], first.id.upper(), first, between):
+        assert 1 == states.open("s", ref)["a"][0, 0], ref
+    assert second.id == states.open("s").version.id == states.open("s", datetime.now(UTC)).version.id
+    for bad in ("nothing", "abcdef0", between - timedelta(days=1)):
+        with pytest.raises(NotFoundError):
+            states.open("s", bad)
+    with pytest.raises(NotFoundError, match="no state"):
+        states.open("t")
+    with pytest.raises(InvalidInputError):
+        states.open("s", 3)  # type: ignore[arg-type]
+
+
+def test_a_stale_parent_is_a_conflict(store: lamina.Store) -> None:
+    """Who follows a version that is no longer the newest is told, writes nothing, and may branch instead."""
+    states = store.states
+    first = states.commit("s", value(1))
+    with lamina.open(store.location, embedder="none") as other:
+        other.states.open("s")
+        states.commit("s", value(2))
+        for change in (
+            lambda: other.states.commit("s", value(3)),
+            lambda: other.states.update("s", {"a": ([0], np.zeros((1, 4)))}),
+            lambda: other.states.restore("s", first),
+        ):
+            with pytest.raises(ConflictError, match="main"):
+                change()
+        assert 2 == len(states.log("s"))
+        with pytest.raises(ConflictError):
+            states.commit("s", value(3), parent=first)
+        other.states.branch("s", "mine", first)
+        other.states.commit("s", value(3), branch="mine")
+        other.states.open("s")
+        other.states.commit("s", value(4))
+    assert 3 == states.open("s", "mine")["a"][0, 0]
+    with pytest.raises(ConflictError):
+        states.commit("s", value(5))
+    assert 4 == states.open("s")["a"][0, 0]
+    assert states.commit("s", value(5)).parent == states.log("s")[1].id
+
+
+def test_names_of_branches_and_tags(states: lamina.States) -> None:
+    """A name is given once: a tag never again, not even after it was deleted; a branch until it is deleted."""
+    first = states.commit("s", value(1))
+    states.commit("s", value(2))
+    states.tag("s", first, "t")
+    assert first.id == states.tag("s", first, "t").id
+    for taken in ("t", "main"):
+        with pytest.raises(AlreadyExistsError):
+            states.tag("s", "main", taken)
+        with pytest.raises(AlreadyExistsError):
+            states.branch("s", taken)
+    states.delete("s", "t")
+    with pytest.raises(AlreadyExistsError, match="once"):
+        states.tag("s", "main", "t")
+    states.branch("s", "b", first)
+    states.delete("s", "b")
+    states.branch("s", "b")
+    with pytest.raises(NotFoundError, match="branch"):
+        states.commit("s", value(3), branch="c")
+    with pytest.raises(InvalidInputError):
+        states.tag("s", "main", first.id)
+
+
+def test_restore_adds_and_loses_nothing(states: lamina.States) -> None:
+    """What a version was becomes the newest one, without writing its bytes again."""
+    first = states.commit("s", value(1), step=3)
+    states.commit("s", value(2))
+    back = states.restore("s", first)
+    assert (0, 3, first.id[:12]) == (back.written, back.step, (back.message or "")[-12:])
+    assert [1, 2, 1] == [states.open("s", version)["a"][0, 0] for version in states.log("s")]
+
+
+def test_deleting(store: lamina.Store) -> None:
+    """A state goes with all it has; a version goes unless it has a name; the name of a state is free again."""
+    states = store.states
+    versions = [states.commit("s", value(number)) for number in range(3)]
+    for kept in ("main", versions[2]):
+        with pytest.raises(InvalidInputError):
+            states.delete("s", kept)
+    assert 1 == states.delete("s", versions[1])
+    assert [versions[2].id, versions[0].id] == [version.id for version in states.log("s")]
+    store.gc()
+    assert 0 == states.open("s", versions[0])["a"][0, 0]
+    assert store.verify("full").ok
+    assert 2 == states.delete("s")
+    assert [] == states.list()
+    assert states.commit("s", value(9)).parent is None
+    store.gc()
+    assert 9 == states.open("s")["a"][0, 0]
+    assert store.verify("full").ok
+
+
+def test_retention_keeps_what_has_a_reason(states: lamina.States) -> None:
+    """Neither the newest of a branch nor a tagged version nor one that is read goes; a dry run only says what would."""
+    versions = [states.commit("s", value(number)) for number in range(8)]
+    states.tag("s", versions[1], "kept")
+    states.branch("s", "side", versions[2])
+    reader = states.open("s", versions[3])
+    plan = states.retain("s", keep_last=2, dry_run=True)
+    assert 8 == len(states.log("s"))
+    assert plan.removed == states.retain("s", keep_last=2).removed == tuple(versions[n].id for n in (0, 4, 5))
+    assert ["tagged kept", "the newest of branch side", "being read"] == [plan.kept[versions[n].id] for n in (1, 2, 3)]
+    reader.close()
+    assert (versions[3].id,) == states.retain("s", max_age=0).removed[:1]
+    wrong: list[dict[str, Any]] = [{}, {"keep_last": 0}, {"max_age": -1}, {"keep_last": True}]
+    for options in wrong:
+        with pytest.raises(InvalidInputError):
+            states.retain("s", **options)
+
+
+def test_a_diff_tells_what_changed(states: lamina.States) -> None:
+    """Rows that differ in any bit, norms and the largest change, array by array; what is the same is counted."""
+    first = states.commit("s", {"a": np.zeros((100, 3)), "b": np.ones(4), "c": np.ones(4), "d": np.zeros(2)})
+    changed = np.zeros((100, 3))
+    changed[[5, 70]] = [[3, 0, 0], [0, -4, 0]]
+    second = states.commit("s", {"a": changed, "b": np.ones(4), "c": np.ones(5), "e": np.array([-0.0])})
+    found = states.diff("s", first, second)
+    assert (first.id, second.id, 1) == (found.before, found.after, found.unchanged)
+    changes = {change.name: change for change in found.changes}
+    assert {"a": "changed", "c": "reshaped", "d": "removed", "e": "added"} == {
+        name: change.change for name, change in changes.items()
+    }
+    assert (2, (5, 70), 0.0, 5.0, 4.0) == (
+        changes["a"].rows, changes["a"].first_rows, changes["a"].norm_before, changes["a"].norm_after,
+        changes["a"].largest_change,
+    )  # fmt: skip
+    third = states.commit("s", {"e": np.array([0.0])})
+    assert 1 == states.diff("s", second, third).changes[-1].rows
+    assert () == states.diff("s", third, third).changes
+
+
+def test_update_refuses_what_does_not_fit(states: lamina.States) -> None:
+    """Rows beyond the array, values of another shape or kind, and unknown arrays are refused; nothing is committed."""
+    states.commit("s", {"a": np.zeros((10, 3), "i4")})
+    for rows, values in (
+        ([10], np.zeros((1, 3))),
+        ([0], np.zeros((2, 3), "i4")),
+        ([0], np.zeros((1, 3))),
+        ([0.5], np.zeros((1, 3), "i4")),
+        ([[0]], np.zeros((1, 3), "i4")),
+    ):
+        with pytest.raises(InvalidInputError):
+            states.update("s", {"a": (rows, values)})
+    with pytest.raises(InvalidInputError):
+        states.update("s", {"a": 3})
+    with pytest.raises(NotFoundError):
+        states.update("s", {"b": ([0], np.zeros((1, 3)))})
+    with pytest.raises(NotFoundError):
+        states.update("t", {"a": ([0], np.zeros((1, 3)))})
+    assert 1 == len(states.log("s"))
+    states.update("s", {"a": (slice(2, 4), np.int8(5))})
+    states.update("s", {"a": ([0, 0, -1], [[1, 1, 1], [2, 2, 2], [3, 3, 3]])})
+    assert [2, 0, 5, 5, 0, 0, 0, 0, 0, 3] == states.open("s")["a"][:, 0].tolist()
+
+
+def test_small_commits_cost_one_fsync_and_no_file(folder: Path) -> None:
+    """A session's autosave: one fsync, an object of at most 200 bytes for five cells, nothing beside the catalog."""
+    cells = np.random.default_rng(0).random((50, 50))
+    with count_operations() as counter, lamina.open(folder, embedder="none") as store:
+        store.states.commit("grid", {"cells": cells})
+        counter.clear()
+        for number in range(20):
+            cells.reshape(-1)[[number, 700 + number, 1400 + number, 2100, 2400]] = number / 20
+            assert (store.states.commit("grid", {"cells": cells}).written or 0) <= (200 if number < 8 else 700)
+        assert 20 == counter["fsync"]
+        np.testing.assert_array_equal(cells, store.states.open("grid")["cells"].read())
+        assert not (folder / ".lamina" / "packs").exists()
+
+
+def test_a_large_commit_is_durable_before_its_row(folder: Path) -> None:
+    """Invariant 2 for states: the pack is fsynced, renamed and its folder fsynced before the catalog is written."""
+    from lamina.fs import Operation, observe
+
+    seen: list[str] = []
+
+    def note(operation: Operation) -> None:
+        name = operation.path.rpartition("/")[2]
+        kind = "catalog" if name.startswith("catalog.db") else "packs" if name == "packs" else "pack"
+        seen.append(f"{operation.kind} {kind}")
+
+    with observe(note), lamina.open(folder, embedder="none") as store:
+        store.states.commit("s", {"a": np.random.default_rng(0).standard_normal((100, 4))})
+        del seen[:]
+        store.states.commit("s", {"a": np.random.default_rng(0).standard_normal((40_000, 4))})
+    order = [seen.index(step) for step in ("fsync pack", "rename pack", "fsync packs", "write catalog")]
+    assert order == sorted(order)
+
+
+def test_commits_in_the_background(store: lamina.Store) -> None:
+    """A commit that does not wait keeps what the arrays were, is published once durable, and orders with the next."""
+    states = store.states
+    data = np.zeros((20_000, 32))
+    pending = states.commit("s", {"a": data}, wait=False)
+    data[:] = 9
+    second = states.commit("s", {"a": data}, wait=False)
+    assert pending.done()
+    assert (pending.result().id, second.result().id) == tuple(version.id for version in states.log("s")[::-1])
+    assert 0 == states.open("s", pending.result())["a"][5, 5]
+    assert 9 == states.open("s")["a"][5, 5]
+    assert second.id == second.result().id
+
+
+def test_a_failure_in_the_background_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What went wrong is raised by result, else by the next call on the branch, else by close; and once."""
+    import lamina.states.commit as module
+
+    gate = threading.Event()
+
+    def broken(*_: object, **__: object) -> None:
+        gate.wait(5)
+        raise ConflictError("nobody knows why")
+
+    monkeypatch.setattr(module, "publish", broken)
+    store = lamina.open(folder, embedder="none")
+    pending = store.states.commit("s", value(1), wait=False)
+    with pytest.raises(LockedError):
+        pending.result(0.01)
+    gate.set()
+    with pytest.raises(ConflictError):
+        pending.result()
+    store.states.commit("s", value(1), wait=False)
+    with pytest.raises(ConflictError):
+        store.states.commit("s", value(2))
+    store.states.commit("s", value(3), wait=False)
+    with pytest.raises(ConflictError):
+        store.close()
+    with pytest.raises(ClosedError):
+        store.states.list()
+
+
+def test_checkpoints(store: lamina.Store) -> None:
+    """The last few are kept by the order they were saved in, and the newest is what a run goes on from."""
+    saved = store.states.checkpoints("run", keep_last=3)
+    assert saved.latest() is None
+    for step in (1, 10, 999_999, 1_000_000, 5):
+        saved.save(step, value(step))
+    assert [5, 1_000_000, 999_999] == [version.step for version in saved.list()]
+    latest = saved.latest()
+    assert latest is not None
+    assert (5, 5) == (latest[0], latest[1]["a"][0, 0])
+
+
+def test_autosave_loses_at_most_the_interval(store: lamina.Store) -> None:
+    """What was marked is committed within the interval, once; closing saves the rest; a failure is told."""
+    now = [0]
+    with store.states.autosave("auto", lambda: value(now[0]), 0.05) as auto:
+        for now[0] in range(1, 4):
+            auto.mark()
+        deadline = time.monotonic() + 5
+        while auto.dirty and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert 3 == store.states.open("auto")["a"][0, 0]
+        assert 1 == len(store.states.log("auto"))
+        now[0] = 4
+        auto.mark()
+    assert 4 == store.states.open("auto")["a"][0, 0]
+
+    def fails() -> dict[str, npt.NDArray[Any]]:
+        raise InvalidInputError("no arrays today")
+
+    broken = store.states.autosave("auto", fails, 60)
+    broken.mark()
+    with pytest.raises(InvalidInputError, match="today"):
+        broken.close()
+
+
+def test_a_read_only_handle_reads(store: lamina.Store) -> None:
+    """A read-only handle opens and reads while another one writes, and refuses every change."""
+    store.states.commit("s", value(1))
+    with lamina.open(store.location, read_only=True, embedder="none") as reader:
+        assert 1 == reader.states.open("s")["a"][0, 0]
+        store.states.commit("s", value(2))
+        assert 2 == reader.states.open("s")["a"][0, 0]
+        for change in (
+            lambda: reader.states.commit("s", value(3)),
+            lambda: reader.states.tag("s", "main", "t"),
+            lambda: reader.states.retain("s", keep_last=1),
+            lambda: reader.states.delete("s"),
+        ):
+            with pytest.raises(ReadOnlyError):
+                change()
+
+
+def test_tiers_follow_use(store: lamina.Store) -> None:
+    """What is read often becomes raw, what only old versions need is compressed; bytes and ids stay the same."""
+    rng = np.random.default_rng(0)
+    small = (rng.standard_normal((9000, 64)) * 0.02).astype("f2").astype("f4")
+    noise = rng.standard_normal((9000, 64)).astype("f4")
+    first = store.states.commit("s", {"small": small, "noise": noise})
+    with store.states.open("s") as state:
+        assert {"shuffle+zstd": 1} == state["small"].info().codecs
+        for row in range(20):
+            state["small"][row]
+    assert 1 == store.optimize()["states"]["to_warm"]
+    assert {"raw": 1} == store.states.open("s")["small"].info().codecs
+    store.states.commit("s", {"small": small + 1, "noise": noise[::-1].copy()})
+    for _ in range(6):  # read counts are halved each time
+        store.states.optimize()
+    with store.states.open("s", first) as state:
+        assert {"shuffle+zstd": 1} == state["small"].info().codecs == state["noise"].info().codecs
+        np.testing.assert_array_equal(small, state["small"].read())
+        np.testing.assert_array_equal(noise, state["noise"].read())
+    tiers = store.stats()["states"]["tiers"]
+    assert 1 <= tiers["warm"]["moved_in"]
+    assert 2 <= tiers["cold"]["moved_in"]
+    assert store.verify("full").ok
+
+
+def test_collection_leaves_little_that_is_dead(store: lamina.Store) -> None:
+    """After keeping 5 of 30 versions of 5 % change, dead bytes are at most a quarter of the live ones."""
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((4000, 64)).astype("f4")
+    for _ in range(30):
+        rows = rng.choice(4000, 200, replace=False)
+        data[rows] = rng.standard_normal((200, 64))
+        store.states.commit("s", {"a": data})
+    store.states.retain("s", keep_last=5)
+    before = store.gc(dry_run=True)
+    done = store.gc()
+    assert before["states"]["objects"] == done["states"]["objects"] > 0
+    with store.states.context.catalog.read() as reader:
+        live = reader.db.execute("SELECT sum(stored + record_size) FROM object WHERE pack <> 0").fetchall()[0][0]
+    packs = sum(path.stat().st_size for path in (store.location / ".lamina" / "packs").iterdir())
+    assert packs <= 1.25 * live
+    np.testing.assert_array_equal(data, store.states.open("s")["a"].read())
+    assert store.gc()["states"]["bytes"] == 0
+
+
+def test_a_backup_has_the_packs(store: lamina.Store, tmp_path: Path) -> None:
+    """A backup opens as a store, with every version."""
+    data = np.random.default_rng(0).standard_normal((9000, 64))
+    store.states.commit("s", {"a": data})
+    with lamina.open(store.backup(tmp_path / "copy"), embedder="none") as copy:
+        np.testing.assert_array_equal(data, copy.states.open("s")["a"].read())
+        assert copy.verify("full").ok

@@ -28,6 +28,8 @@ __all__ = ["check_index", "fix_index"]
 
 STALE_DAYS = 180
 """A memory that was neither changed nor recalled for so long may no longer be true."""
+MOST_COMPARED = 2_000
+"""Memories from which on near-duplicates are not looked for: a millisecond each."""
 _MICROS_A_DAY = 86_400_000_000
 _FIXABLE = "`lamina index --fix` mends it."
 
@@ -128,6 +130,7 @@ def _audit(context: Context, scope: str | None) -> _Audit:
         _look_at(audit, place)
     _find_orphans(audit)
     _look_at_memories(audit)
+    _find_duplicates(audit)
     return audit
 
 
@@ -241,6 +244,23 @@ def _look_at_memories(audit: _Audit) -> None:
                 audit.tell(
                     "link-to-nothing", f"{path}:{before + link.line}", f"{link.target!r} is no memory here", hint
                 )
+
+
+def _find_duplicates(audit: _Audit) -> None:
+    """Tell of memories that say almost the same; each pair once, where there are not too many to compare."""
+    if len(audit.records) > MOST_COMPARED:
+        return
+    from lamina.memories.drafts import bands_of  # numpy comes with it
+    from lamina.memories.similar import similar_to
+
+    by_id = {record.id: path for path, record in audit.records.items()}
+    with audit.context.catalog.read("looking for near-duplicates") as reader:
+        for path, record in sorted(audit.records.items()):
+            bands = bands_of(record, reader.passages_of(record.seq))
+            for other in similar_to(audit.context, reader, record, bands):
+                if other in by_id and path < by_id[other]:
+                    hint = "Keep one of them, or let one replace the other: `lamina update`, `lamina forget`."
+                    audit.tell("near-duplicate", path, f"says almost the same as {by_id[other]}", hint)
 
 
 def _lines_before(audit: _Audit, path: str, record: Record) -> int:

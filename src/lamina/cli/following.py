@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["NOTES", "change_lines", "counted", "followed", "problem_lines", "serious", "sync_document"]
 
-NOTES: Final = frozenset(("index-near-limit", "link-to-nothing", "long-line", "oversized", "stale", "type-unknown"))
+NOTES: Final = frozenset(
+    ("index-near-limit", "link-to-nothing", "long-line", "near-duplicate", "oversized", "stale", "type-unknown")
+)
 """Codes of what people may want to know and a program need not act on; everything else is a problem."""
 
 _FIRST: Final = (

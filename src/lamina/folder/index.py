@@ -83,6 +83,19 @@ class Index:
         r"""The line ending of new lines: ``\r\n`` where the file's first line has it, else ``\n``."""
         return "\r\n" if self.lines and self.lines[0].endswith("\r\n") else "\n"
 
+    @property
+    def conflicts(self) -> tuple[tuple[int, int], ...]:
+        """The merge conflicts that nobody has solved: number of the first line, and of the one after the last."""
+        found: list[tuple[int, int]] = []
+        start: int | None = None
+        for number, line in enumerate(self.lines):
+            if line.startswith("<<<<<<< ") and start is None:
+                start = number
+            elif line.startswith(">>>>>>> ") and start is not None:
+                found.append((start, number + 1))
+                start = None
+        return tuple(found)
+
     def find(self, target: str) -> tuple[Pointer, ...]:
         """Return the pointers to a target."""
         key = target_key(target)
@@ -194,11 +207,18 @@ class Index:
         if self.pointers:
             at = self.pointers[-1].lines[-1] + 1
         elif self.more:
-            return self.more[0].line
+            return self._beyond_conflict(self.more[0].line)
         else:
-            return len(self.lines) if self.unclosed is None else self.unclosed
+            return self._beyond_conflict(len(self.lines) if self.unclosed is None else self.unclosed)
         while at < len(self.lines) and read_link(self.lines[at]) is None and _continues(self.lines[at], indent):
             at += 1
+        return self._beyond_conflict(at)
+
+    def _beyond_conflict(self, at: int) -> int:
+        """Return the line after a merge conflict that a line lies in: whoever solves it keeps one of its sides."""
+        for start, stop in self.conflicts:
+            if start < at < stop:
+                return stop
         return at
 
     def _rewritten(self, pointers: Iterable[Pointer], change: Callable[[str, Pointer], str]) -> Index:

@@ -6,7 +6,7 @@ someone observes. Every failure is one of :mod:`lamina.errors`.
 
 from __future__ import annotations
 
-from lamina.fs._exchange import replace_file
+from lamina.fs._exchange import move_seen, remove_seen, replace_file
 from lamina.fs._files import (
     inside,
     make_dir,
@@ -49,11 +49,13 @@ __all__ = [
     "live_leases",
     "make_dir",
     "move_file",
+    "move_seen",
     "observe",
     "poison",
     "read_file",
     "read_with_stamp",
     "remove_file",
+    "remove_seen",
     "replace_file",
     "stamp_of",
     "stray_files",

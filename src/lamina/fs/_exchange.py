@@ -1,4 +1,4 @@
-"""Replacing a file only while it still holds what was last seen.
+"""Replacing, removing and moving a file only while it still holds what was last seen.
 
 Between a look at a file and a rename over it someone may save, and the rename would destroy what they wrote. So the new
 file and the old one change places in one step of the kernel, and what came out is looked at: were it not what was
@@ -15,12 +15,12 @@ import sys
 from collections.abc import Callable
 
 from lamina.errors import ConflictError, LaminaError
-from lamina.fs._files import sync_names, temporary_name, write_temporary
+from lamina.fs._files import link_file, move_file, remove_file, sync_names, temporary_name, write_temporary
 from lamina.fs._reading import peek
 from lamina.fs._seam import report
 from lamina.fs._translate import check_poison, translate
 
-__all__ = ["replace_file"]
+__all__ = ["move_seen", "remove_seen", "replace_file"]
 
 AnyPath = str | os.PathLike[str]
 
@@ -89,6 +89,82 @@ def replace_file(path: AnyPath, data: bytes, *, seen: bytes) -> None:
             raise _conflict(target, kept=kept)
         _discard(temporary)
     sync_names(folder, blame=target)
+
+
+def remove_seen(path: AnyPath, *, seen: bytes) -> None:
+    """Remove a regular file durably, only while it still holds ``seen``. Costs one fsync.
+
+    It is moved aside, looked at, and then removed or given back. A process that is killed on the way leaves a file that
+    :func:`stray_files` lists: it holds ``seen``, or what someone saved in that moment.
+
+    Raises:
+        ConflictError: It holds something else, or is no regular file any more; it stays. ``details`` as
+            :func:`replace_file` has them.
+        NotFoundError: It is not there.
+        PoisonedError: The folder's fsync failed.
+        LaminaError: As :func:`translate` has it.
+    """
+    target = os.path.abspath(os.fspath(path))
+    folder = os.path.dirname(target)
+    _compare(target, seen)
+    aside = temporary_name(folder, suffix="swap")
+    try:
+        report("rename", target, target=aside)
+        os.rename(target, aside)
+        if not _holds(aside, seen):
+            kept = _give_back(aside, target)
+            sync_names(folder, blame=target)
+            raise _conflict(target, kept=kept)
+        report("unlink", aside)
+        os.unlink(aside)
+    except OSError as error:
+        if isinstance(error, LaminaError):
+            raise
+        raise translate(error, target, "remove") from error
+    sync_names(folder, blame=target)
+
+
+def move_seen(source: AnyPath, target: AnyPath, *, seen: bytes) -> None:
+    """Rename a regular file durably as :func:`move_file` does, only while it still holds ``seen``.
+
+    Raises:
+        AlreadyExistsError: Something is at ``target``; nothing changed.
+        ConflictError: It holds something else; it keeps its name. ``details`` as :func:`replace_file` has them.
+        LaminaError: As :func:`translate` has it.
+    """
+    old, new = os.path.abspath(os.fspath(source)), os.path.abspath(os.fspath(target))
+    _compare(old, seen)
+    if not link_file(old, new):  # no hard links here: the file has one name at a time, and is looked at afterwards
+        move_file(old, new)
+        if not _holds(new, seen):
+            move_file(new, old)
+            raise _conflict(old)
+        return
+    try:
+        remove_seen(old, seen=seen)
+    except ConflictError:
+        if _holds(new, seen) or _same(old, new):
+            remove_file(new, missing_ok=True)
+        raise
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def _give_back(aside: str, target: str) -> str | None:
+    """Give a file that was moved aside its name again; return where it is kept where someone has taken that."""
+    try:
+        if not link_file(aside, target):
+            move_file(aside, target)
+            return None
+    except LaminaError:
+        return aside
+    _discard(aside)
+    return None
 
 
 def _compare(target: str, seen: bytes) -> None:

@@ -23,6 +23,7 @@ from lamina.fs._translate import check_poison, poison, translate
 
 __all__ = [
     "inside",
+    "link_file",
     "make_dir",
     "move_file",
     "remove_file",
@@ -237,6 +238,17 @@ def move_file(source: AnyPath, target: AnyPath) -> None:
         LaminaError: As :func:`translate` has it.
     """
     old, new = os.path.abspath(os.fspath(source)), os.path.abspath(os.fspath(target))
+    if link_file(old, new):  # the new name first: the file is never without one
+        remove_file(old)
+        return
+    _rename_new(old, new)
+    sync_names(os.path.dirname(new), blame=new)
+    if os.path.dirname(old) != os.path.dirname(new):
+        sync_names(os.path.dirname(old), blame=old)
+
+
+def link_file(old: str, new: str) -> bool:
+    """Give a file a second name durably; return False where the file system has no hard links."""
     check_poison(new)
     try:
         report("link", old, target=new)
@@ -246,14 +258,9 @@ def move_file(source: AnyPath, target: AnyPath) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise translate(error, old, "move") from error
-        _rename_new(old, new)
-    else:
-        sync_names(os.path.dirname(new), blame=new)  # the new name first: the file is never without one
-        remove_file(old)
-        return
+        return False
     sync_names(os.path.dirname(new), blame=new)
-    if os.path.dirname(old) != os.path.dirname(new):
-        sync_names(os.path.dirname(old), blame=old)
+    return True
 
 
 def _rename_new(old: str, new: str) -> None:

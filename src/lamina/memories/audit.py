@@ -7,7 +7,8 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from lamina.errors import InvalidInputError
+from lamina import fs
+from lamina.errors import InvalidInputError, LaminaError
 from lamina.folder.index import INDEX_NAME, OVERFLOW_NAME, Index
 from lamina.folder.limits import measure, over, usage_notices
 from lamina.folder.links import Places, links
@@ -17,7 +18,7 @@ from lamina.folder.scan import scan
 from lamina.framing import MEMORY_BYTES, MEMORY_LINES
 from lamina.memories.adoption import label
 from lamina.memories.context import Context
-from lamina.memories.folder import Folder, scope_of
+from lamina.memories.folder import MAX_FILE_BYTES, Folder, scope_of
 from lamina.memories.pointers import Ranks, add_pointers, index_place, limits_of, read_index, write_indexes
 from lamina.storage import mirror
 from lamina.storage.records import Record, now_micros
@@ -27,6 +28,8 @@ __all__ = ["check_index", "fix_index"]
 
 STALE_DAYS = 180
 """A memory that was neither changed nor recalled for so long may no longer be true."""
+MOST_COMPARED = 2_000
+"""Memories from which on near-duplicates are not looked for: a millisecond each."""
 _MICROS_A_DAY = 86_400_000_000
 _FIXABLE = "`lamina index --fix` mends it."
 
@@ -86,7 +89,7 @@ def fix_index(context: Context, scope: str | None, *, dry_run: bool) -> IndexRep
     folder = context.folder
     fixed: list[str] = []
     if dry_run:
-        fixed += _mend(_audit(context, scope), write=False)
+        fixed += [_would(sentence) for sentence in _mend(_audit(context, scope), write=False)]
         report = check_index(context, scope)
         return IndexReport(problems=report.problems, fixed=tuple(fixed), checked=report.checked)
     for name in _scopes(context, scope):
@@ -127,6 +130,7 @@ def _audit(context: Context, scope: str | None) -> _Audit:
         _look_at(audit, place)
     _find_orphans(audit)
     _look_at_memories(audit)
+    _find_duplicates(audit)
     return audit
 
 
@@ -143,6 +147,13 @@ def _look_at(audit: _Audit, place: str) -> None:
     entry = _Place(place, held[INDEX_NAME], held[OVERFLOW_NAME])
     audit.places.append(entry)
     for name, index in entry.files():
+        for start, stop in index.conflicts:
+            audit.tell(
+                "conflict-markers",
+                f"{name}:{start + 1}",
+                f"lines {start + 1} to {stop} are a merge conflict that nobody has solved",
+                "Keep what belongs there and remove the marker lines.",
+            )
         for pointer in index.pointers:
             _check_pointer(audit, place, name, pointer)
     if entry.index is not None:
@@ -226,10 +237,41 @@ def _look_at_memories(audit: _Audit) -> None:
                 f"{lines:,} lines and {size:,} bytes; {MEMORY_LINES} lines and {MEMORY_BYTES:,} bytes are shown at once"
             )
             audit.tell("oversized", path, message, "Split it, so that each part can be found and shown whole.")
+        before = _lines_before(audit, path, record) if "[" in record.text else 0
         for link in links(record.text):
             if places.resolve(link, path=path) is None and not _leads_to_file(audit, path, link.target, link.kind):
                 hint = "That is no error: the memory may still be written."
-                audit.tell("link-to-nothing", f"{path}:{link.line}", f"{link.target!r} is no memory here", hint)
+                audit.tell(
+                    "link-to-nothing", f"{path}:{before + link.line}", f"{link.target!r} is no memory here", hint
+                )
+
+
+def _find_duplicates(audit: _Audit) -> None:
+    """Tell of memories that say almost the same; each pair once, where there are not too many to compare."""
+    if len(audit.records) > MOST_COMPARED:
+        return
+    from lamina.memories.drafts import bands_of  # numpy comes with it
+    from lamina.memories.similar import similar_to
+
+    by_id = {record.id: path for path, record in audit.records.items()}
+    with audit.context.catalog.read("looking for near-duplicates") as reader:
+        for path, record in sorted(audit.records.items()):
+            bands = bands_of(record, reader.passages_of(record.seq))
+            for other in similar_to(audit.context, reader, record, bands):
+                if other in by_id and path < by_id[other]:
+                    hint = "Keep one of them, or let one replace the other: `lamina update`, `lamina forget`."
+                    audit.tell("near-duplicate", path, f"says almost the same as {by_id[other]}", hint)
+
+
+def _lines_before(audit: _Audit, path: str, record: Record) -> int:
+    """Return how many lines of a file stand before its text."""
+    try:
+        data = fs.read_file(audit.folder.absolute(path), max_bytes=MAX_FILE_BYTES, follow=False)
+        whole = data.decode("utf-8").replace("\r\n", "\n")
+    except (LaminaError, UnicodeDecodeError):
+        return 0
+    at = whole.rfind(record.text.rstrip("\n"))
+    return whole.count("\n", 0, at) if at > 0 else 0
 
 
 def _leads_to_file(audit: _Audit, path: str, target: str, kind: str) -> bool:
@@ -248,7 +290,7 @@ def _mend(audit: _Audit, *, write: bool) -> list[str]:
         entries.setdefault(index_place(audit.folder, path), []).append((path, *label(audit.records[path])))
     seen: set[str] = set()
     for entry in audit.places:
-        if entry.index is None:
+        if entry.index is None or _has_conflict(entry):
             continue
         done: list[str] = []
         claimed: set[str] = set()
@@ -267,9 +309,26 @@ def _mend(audit: _Audit, *, write: bool) -> list[str]:
             said += [notice for notice in add_pointers(audit.context, audit.folder, part) if "moved to" in notice]
         said += [f"{posixpath.join(place, INDEX_NAME)}: added a pointer to {path}" for path, _, _ in part]
     for entry in audit.places:
-        if entry.index is not None and entry.place not in blocked:
+        if entry.index is not None and entry.place not in blocked and not _has_conflict(entry):
             said += _settle(audit, entry, write=write)
     return said
+
+
+def _has_conflict(entry: _Place) -> bool:
+    """Return whether people have to solve a merge conflict first: mending would change one of its sides."""
+    return any(index.conflicts for _, index in entry.files())
+
+
+def _would(sentence: str) -> str:
+    """Return what was done as what would be done."""
+    for done, planned in (
+        (": removed ", ": would remove "),
+        (": added ", ": would add "),
+        (": shortened ", ": would shorten "),
+    ):
+        if done in sentence:
+            return sentence.replace(done, planned, 1)
+    return sentence.replace(" moved to ", " would move to ", 1).replace(" came back ", " would come back ", 1)
 
 
 Mender = Callable[[Index, Index | None], tuple[Index, Index | None]]

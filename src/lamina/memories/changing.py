@@ -15,6 +15,7 @@ from lamina.memories.context import Context
 from lamina.memories.drafts import FIELDS, bands_of, checked_fields
 from lamina.memories.filing import change_filed, delete_filed
 from lamina.memories.revisions import plan, plan_end, vectorise, write_planned
+from lamina.memories.scrubbing import scrub_leftovers
 from lamina.memories.uses import write_uses
 from lamina.search.vectors import check_vector
 from lamina.storage.reader import Reader
@@ -152,7 +153,12 @@ def _purge(context: Context, id: str) -> Deletion:
     filed = any(record.valid_to == 0 and record.path for record in revisions)
     if filed:
         removed_files = delete_filed(context, id).removed["file"]
-        kept.append("what git or another program keeps of its file: see to that yourself")
+    if any(record.path for record in revisions):
+        kept += scrub_leftovers(context, id, revisions)
+        kept.append(
+            "what git, an editor's backup or another program keeps of its file, and prose that people wrote about it: "
+            "see to that yourself"
+        )
     with context.catalog.write("purging a memory") as writer:
         revisions = _purgeable(context, writer, id)
         for record in revisions:

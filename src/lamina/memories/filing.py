@@ -27,7 +27,7 @@ from lamina.memories.adoption import (
 )
 from lamina.memories.context import Context
 from lamina.memories.drafts import Prepared
-from lamina.memories.folder import MAX_FILE_BYTES, TEAM, Folder, stamp_tuple
+from lamina.memories.folder import MAX_FILE_BYTES, TEAM, Folder
 from lamina.memories.pointers import add_pointers, check_indexes, remove_pointers, retitle_pointer
 from lamina.memories.revisions import Planned, plan, plan_end, vectorise, write_planned
 from lamina.memories.uses import write_uses
@@ -139,15 +139,9 @@ def write_files(context: Context, batch: Sequence[Prepared], write_rows: Callabl
 def _take_back(folder: Folder, batch: Sequence[Prepared]) -> None:
     """Remove the files of a call that failed before its rows were written, so that it can be repeated."""
     for item in batch:
-        path = item.record.path
-        if path is None:
-            continue
-        try:
-            found = fs.read_file(folder.absolute(path), max_bytes=MAX_FILE_BYTES, follow=False)
-        except (NotFoundError, InvalidInputError):
-            continue
-        if found == item.file:
-            fs.remove_file(folder.absolute(path), missing_ok=True)
+        if item.record.path is not None and item.file is not None:
+            with contextlib.suppress(NotFoundError, ConflictError):  # not written, or another program's
+                fs.remove_seen(folder.absolute(item.record.path), seen=item.file)
     folder.journal.clear()
 
 
@@ -171,7 +165,9 @@ def _publish(folder: Folder, batch: Sequence[Prepared]) -> None:
             del waiting[place]
         if not waiting:
             return
-    raise ConflictError(f"Other programs keep making files of the same names in {folder.root}.", hint="Repeat the call.")
+    raise ConflictError(
+        f"Other programs keep making files of the same names in {folder.root}.", hint="Repeat the call."
+    )
 
 
 def _name(folder: Folder, place: str, drafts: Sequence[Prepared]) -> None:
@@ -187,20 +183,19 @@ def _name(folder: Folder, place: str, drafts: Sequence[Prepared]) -> None:
 def _announce(folder: Folder, batch: Iterable[Prepared]) -> None:
     """Say which files are to be made; no more of each, so that a thousand of them have room in the journal."""
     items = [
-        {"id": item.record.id, "path": item.record.path, "hash": content_hash(item.file or b"").hex()}
-        for item in batch
+        {"id": item.record.id, "path": item.record.path, "hash": content_hash(item.file or b"").hex()} for item in batch
     ]
-    folder.journal.write({"op": "add", "items": items})
+    # One file is whole or absent by itself; of several a part must be known to be one after a power cut, too.
+    folder.journal.write({"op": "add", "items": items}, durable=len(items) > 1)
 
 
 def _row_of(folder: Folder, record: Record, data: bytes) -> FileRow:
-    stamp = fs.stamp_of(folder.at(str(record.path)))
     return FileRow(
         path=str(record.path),
         memory=record.id,
         hash=content_hash(data),
         body=content_hash(record.text.strip().encode("utf-8")),
-        stamp=mirror.UNSURE if stamp is None else stamp_tuple(stamp),
+        stamp=folder.stamp_if(str(record.path), data),
     )
 
 
@@ -284,11 +279,13 @@ class _Change:
         new = self._edited(data)
         path = self._free(place, old.rsplit("/", 1)[-1])
         self._publish(path, new, "move")
+        if self.folder.read(old) != data:  # somebody saved while the new file was written
+            fs.remove_file(self.folder.absolute(path), missing_ok=True)
+            self.folder.journal.clear()
+            raise self.folder.conflict(old, new)
         self._write_row(path, new, leaving=old)
         notices = add_pointers(self.context, self.folder, [(path, *label(self.after))]) if self._shown() else ()
-        remove_pointers(self.folder, [old])
-        fs.remove_file(self.folder.absolute(old), missing_ok=True)
-        return notices
+        return (*notices, *self._leave(old, data))
 
     def become_file(self) -> tuple[str, ...]:
         """A row becomes a file."""
@@ -305,10 +302,20 @@ class _Change:
     def become_row(self) -> tuple[str, ...]:
         """A file becomes a row: the row is complete before the file goes."""
         old = str(self.before.path)
-        self._unchanged()
+        data = self._unchanged()
+        self.folder.journal.write({"op": "row", "path": old, "hash": content_hash(data).hex()})
         self._write_row(None, b"", leaving=old)
+        return self._leave(old, data)
+
+    def _leave(self, old: str, data: bytes) -> tuple[str, ...]:
+        """Remove the file that the memory has left; say so where somebody wrote to it meanwhile, and it stays."""
         remove_pointers(self.folder, [old])
-        fs.remove_file(self.folder.absolute(old), missing_ok=True)
+        try:
+            fs.remove_seen(self.folder.absolute(old), seen=data)
+        except NotFoundError:
+            pass
+        except ConflictError:
+            return (f"Someone wrote to {old} while the memory left it: the file stays, as a memory of its own.",)
         return ()
 
     def _announce_update(self, path: str, seen: bytes, new: bytes) -> None:
@@ -451,11 +458,21 @@ def delete_filed(context: Context, id: str) -> Deletion:
             raise folder.conflict(path, None)
         folder.journal.write({"op": "delete", "id": id, "path": path, "hash": "" if row is None else row.hash.hex()})
         remove_pointers(folder, [path])
-        fs.remove_file(folder.absolute(path), missing_ok=True)
+        try:
+            if data is not None:
+                fs.remove_seen(folder.absolute(path), seen=data)
+        except NotFoundError:
+            pass
+        except ConflictError as error:
+            if record.superseded_by is None:
+                add_pointers(context, folder, [(path, *label(record))])
+            folder.journal.clear()
+            raise folder.conflict(path, None) from error
         with context.catalog.write("deleting a memory") as writer:
             if not write_planned(context, writer, change):
                 raise ConflictError(f"Others keep changing memory {id}.", hint="Repeat the call.", id=id)
             mirror.remove(writer.db, path)
+            folder.forget_left(writer)
             write_uses(context, writer)
         folder.journal.clear()
     removed = {"row": 1, "text": change.passages, "vector": change.vectors, "file": int(data is not None)}

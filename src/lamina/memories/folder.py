@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from lamina import fs
 from lamina.config import ENGINE_FOLDER
-from lamina.errors import ConflictError, LaminaError
+from lamina.errors import ConflictError, InvalidInputError, LaminaError, NotFoundError
 from lamina.guard.paths import contained
 from lamina.storage import mirror
-from lamina.storage.mirror import Stamp
+from lamina.storage.mirror import UNSURE, Stamp
 
 if TYPE_CHECKING:
     from lamina.memories.context import Context
@@ -99,6 +99,24 @@ class Folder:
             return []
         except OSError as error:
             raise fs.translate(error, self.at(folder), "list") from error
+
+    def read(self, path: str) -> bytes | None:
+        """Return a file's bytes, or None where it is not there or is no plain file of a usual size."""
+        try:
+            return fs.read_file(self.absolute(path), max_bytes=MAX_FILE_BYTES, follow=False)
+        except (NotFoundError, InvalidInputError):
+            return None
+
+    def stamp_if(self, path: str, data: bytes) -> Stamp:
+        """Return a file's stamp where it holds these bytes; else one that fits no file, so that it is looked at again.
+
+        A stamp that was taken without looking may belong to what somebody saved a moment after us.
+        """
+        try:
+            found, stamp = fs.read_with_stamp(self.at(path), max_bytes=MAX_FILE_BYTES)
+        except LaminaError:
+            return UNSURE
+        return stamp_tuple(stamp) if found == data else UNSURE
 
     def forget_left(self, writer: Writer) -> None:
         """Forget files that were leaving and are gone, along with a write that happens anyway."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lamina import fs
-from lamina.errors import InvalidInputError, LaminaError, NotFoundError
+from lamina.errors import ConflictError, InvalidInputError, LaminaError, NotFoundError
 from lamina.folder.index import INDEX_NAME, OVERFLOW_NAME, Index
 from lamina.folder.pointers import read_link, target_key
 from lamina.memories.folder import MAX_FILE_BYTES, Folder, scope_of
@@ -34,9 +34,18 @@ def recover(context: Context, folder: Folder) -> None:
     folder.left = []
     for row in leaving:
         _leave(context, folder, row)
-    if record is None:
-        return
-    paths = _paths(record)
+    paths = [*_paths(record or {}), *(row.path for row in leaving)]
+    known = {row.hash.hex() for row in leaving} | {(record or {}).get(name) for name in ("seen", "new", "hash")}
+    if record is not None:
+        _finish(context, folder, record)
+    if paths:
+        _clear_strays(folder, paths, known)
+    if record is not None:
+        folder.journal.clear()
+
+
+def _finish(context: Context, folder: Folder, record: dict[str, Any]) -> None:
+    """Finish or take back the operation that the journal names."""
     operation = record.get("op")
     if operation == "add":
         _complete_or_remove(context, folder, record)
@@ -49,8 +58,6 @@ def recover(context: Context, folder: Folder) -> None:
     _sync(context, folder)
     with contextlib.suppress(InvalidInputError):  # an index that is none holds no pointer; `index --check` names it
         _point(context, folder, record)
-    _clear_strays(folder, paths, record)
-    folder.journal.clear()
 
 
 def _paths(record: dict[str, Any]) -> list[str]:
@@ -64,14 +71,13 @@ def _leave(context: Context, folder: Folder, row: mirror.FileRow) -> None:
     """Remove a file whose memory has moved, unless somebody wrote to it since."""
     from lamina.memories.pointers import remove_pointers
 
-    found = _hash(folder, row.path)
+    found, known = _hash(folder, row.path), row.hash.hex()
+    if found == known:
+        remove_pointers(folder, [row.path])
+        _remove(folder, row.path, known)
     if found is None:
         folder.left.append(row.path)
         return
-    if found == row.hash.hex():
-        remove_pointers(folder, [row.path])
-        fs.remove_file(folder.absolute(row.path), missing_ok=True)
-        _clear_strays(folder, [row.path], {})
     with context.catalog.write("removing what was left of a moved file") as writer:
         mirror.remove(writer.db, row.path)
 
@@ -85,7 +91,7 @@ def _complete_or_remove(context: Context, folder: Folder, record: dict[str, Any]
     there = [item for item in items if _hash(folder, item["path"]) == item.get("hash")]
     if len(there) < len(items):
         for item in there:
-            fs.remove_file(folder.absolute(item["path"]), missing_ok=True)
+            _remove(folder, str(item["path"]), item["hash"])
 
 
 def _take_back(context: Context, folder: Folder, record: dict[str, Any]) -> None:
@@ -95,8 +101,7 @@ def _take_back(context: Context, folder: Folder, record: dict[str, Any]) -> None
             current = reader.current(str(item["id"]))
         if current is not None and current.path == item["path"]:
             continue
-        if _hash(folder, item["path"]) == record.get("hash"):
-            fs.remove_file(folder.absolute(item["path"]), missing_ok=True)
+        _remove(folder, str(item["path"]), record.get("hash"))
         item["path"] = ""
 
 
@@ -107,7 +112,7 @@ def _finish_delete(folder: Folder, record: dict[str, Any]) -> None:
     found = _hash(folder, path)
     if found is None or found == record.get("hash"):
         remove_pointers(folder, [path])
-        fs.remove_file(folder.absolute(path), missing_ok=True)
+        _remove(folder, path, found)
 
 
 def _finish_rename(folder: Folder, record: dict[str, Any]) -> None:
@@ -118,12 +123,12 @@ def _finish_rename(folder: Folder, record: dict[str, Any]) -> None:
     if before is None or after is None or known is None:
         return
     if before == known:
-        fs.remove_file(folder.absolute(old), missing_ok=True)
-    elif after == known:
-        fs.remove_file(folder.absolute(new), missing_ok=True)
+        _remove(folder, old, known)
+    else:
+        _remove(folder, new, known)
 
 
-def _clear_strays(folder: Folder, paths: Sequence[str], record: dict[str, Any]) -> None:
+def _clear_strays(folder: Folder, paths: Sequence[str], known: Collection[str | None]) -> None:
     """Remove the drafts that a killed process left beside files and their indexes.
 
     A draft that had changed places with a file may be what somebody saved in that very moment: it is kept among the
@@ -138,7 +143,7 @@ def _clear_strays(folder: Folder, paths: Sequence[str], record: dict[str, Any]) 
                 except LaminaError:
                     continue
                 lines = _index_lines(folder, place) if lines is None else lines
-                if _hex(data) not in (record.get("seen"), record.get("new")) and not _stands(data, lines, place, paths):
+                if _hex(data) not in known and not _stands(data, lines, place, paths):
                     folder.keep_loser(around, data)
             fs.remove_file(stray, missing_ok=True)
 
@@ -209,6 +214,14 @@ def _point(context: Context, folder: Folder, record: dict[str, Any]) -> None:
             wanted.append((str(item["path"]), *label(current)))
     if wanted:
         add_pointers(context, folder, wanted)
+
+
+def _remove(folder: Folder, path: str, hash: str | None) -> None:
+    """Remove a file whose bytes have this hash; any other one stays."""
+    data = folder.read(path)
+    if data is not None and _hex(data) == hash:
+        with contextlib.suppress(ConflictError, NotFoundError):
+            fs.remove_seen(folder.absolute(path), seen=data)
 
 
 def _hash(folder: Folder, path: str) -> str | None:

@@ -11,7 +11,7 @@ from lamina.folder.index import INDEX_NAME, OVERFLOW_NAME
 from lamina.guard.paths import safe_relative
 from lamina.memories.adoption import content_hash
 from lamina.memories.context import Context
-from lamina.memories.folder import MAX_FILE_BYTES, TEAM, scope_of, stamp_tuple
+from lamina.memories.folder import MAX_FILE_BYTES, TEAM, scope_of
 from lamina.memories.pointers import rename_pointer
 from lamina.memories.revisions import plan, vectorise, write_planned
 from lamina.storage import mirror
@@ -51,14 +51,15 @@ def rename_file(context: Context, id: str, name: str) -> Memory:
         if posixpath.dirname(new):
             fs.make_dir(folder.at(posixpath.dirname(new)), mode=0o755 if before.scope == TEAM else 0o700)
         # Synced: for a moment the file has two names, and after a power cut they must be known to be one memory.
-        folder.journal.write(
-            {"op": "rename", "id": id, "from": old, "path": new, "hash": row.hash.hex()}, durable=True
-        )
+        folder.journal.write({"op": "rename", "id": id, "from": old, "path": new, "hash": row.hash.hex()}, durable=True)
         try:
-            fs.move_file(folder.absolute(old), target)
+            fs.move_seen(folder.absolute(old), target, seen=data)
         except AlreadyExistsError:
             folder.journal.clear()  # nothing was done
             raise
+        except (ConflictError, NotFoundError) as error:
+            folder.journal.clear()
+            raise folder.conflict(old, None) from error
         with context.catalog.read("preparing a change") as reader:
             after = replace(before, path=new, valid_from=max(now_micros(), before.valid_from))
             change = plan(context, reader, before, after)
@@ -66,9 +67,8 @@ def rename_file(context: Context, id: str, name: str) -> Memory:
         with context.catalog.write("renaming a memory's file") as writer:
             if not write_planned(context, writer, change):
                 raise ConflictError(f"Others keep changing memory {id}.", hint="Repeat the call.", id=id)
-            stamp = fs.stamp_of(target)
             mirror.remove(writer.db, old)
-            mirror.put(writer.db, replace(row, path=new, stamp=stamp_tuple(stamp) if stamp else mirror.UNSURE))
+            mirror.put(writer.db, replace(row, path=new, stamp=folder.stamp_if(new, data)))
             folder.forget_left(writer)
         rename_pointer(context, folder, old, new, id)
         folder.journal.clear()

@@ -4,7 +4,8 @@
 - :func:`every_fault` and :func:`inject` make each file operation fail in turn, and :data:`WRITE_PATHS` with
   :class:`PathRig` do so on every way through which the public face writes;
 - :class:`Killer` ends processes with ``SIGKILL`` at random moments;
-- :func:`mixed_work` writes all kinds of things and says so, and :class:`Ledger` knows what must be there afterwards;
+- :func:`mixed_work` writes all kinds of things and says so, :func:`file_work` does with memories that are files, and
+  :class:`Ledger` knows what must be there afterwards; :func:`check_folder` knows how files, rows and indexes fit;
 - :class:`MemoriesMachine` walks the public face at random beside :class:`MemoriesModel`, a model in plain Python;
 - :func:`judge` says what becomes of a store whose bytes were damaged;
 - :func:`build_golden` makes a store for versions to come, :func:`describe_store` tells all that one holds;
@@ -38,21 +39,32 @@ if TYPE_CHECKING:
         inject,
         run_with_fault,
     )
+    from lamina.testing._folder_invariants import check_folder, kept_texts
     from lamina.testing._golden import build_golden, describe_store
     from lamina.testing._kill import Killer, KillOutcome
     from lamina.testing._ledger import Entry, Ledger, files_holding
     from lamina.testing._machine import MemoriesMachine
     from lamina.testing._model import MemoriesModel
     from lamina.testing._pack_contract import CodecTests, PackTests
-    from lamina.testing._paths import WRITE_PATHS, PathRig, TinyEmbedder
+    from lamina.testing._paths import FILE_PATHS, WRITE_PATHS, PathRig, TinyEmbedder
     from lamina.testing._patient import Patient, make_patient
     from lamina.testing._report import report_counts
     from lamina.testing._several import run_writers
     from lamina.testing._states_work import StatesLedger, states_work
-    from lamina.testing._workloads import OPERATIONS, Scribe, mixed_work
+    from lamina.testing._workloads import (
+        FILE_OPERATIONS,
+        OPERATIONS,
+        FileScribe,
+        Scribe,
+        file_step,
+        file_work,
+        mixed_work,
+    )
 
 __all__ = [
     "FAULTS",
+    "FILE_OPERATIONS",
+    "FILE_PATHS",
     "OPERATIONS",
     "WRITE_PATHS",
     "Acknowledge",
@@ -66,6 +78,7 @@ __all__ = [
     "Entry",
     "Fault",
     "FaultOutcome",
+    "FileScribe",
     "KillOutcome",
     "Killer",
     "Ledger",
@@ -81,13 +94,17 @@ __all__ = [
     "Verdict",
     "Workload",
     "build_golden",
+    "check_folder",
     "count_faults",
     "describe_store",
     "every_fault",
+    "file_step",
+    "file_work",
     "files_holding",
     "flip_bits",
     "inject",
     "judge",
+    "kept_texts",
     "make_draft",
     "make_patient",
     "mixed_work",
@@ -101,6 +118,8 @@ __all__ = [
 
 _HOME = {
     "FAULTS": "_faults",
+    "FILE_OPERATIONS": "_workloads",
+    "FILE_PATHS": "_paths",
     "OPERATIONS": "_workloads",
     "PackTests": "_pack_contract",
     "WRITE_PATHS": "_paths",
@@ -115,6 +134,7 @@ _HOME = {
     "Entry": "_ledger",
     "Fault": "_faults",
     "FaultOutcome": "_faults",
+    "FileScribe": "_workloads",
     "KillOutcome": "_kill",
     "Killer": "_kill",
     "Ledger": "_ledger",
@@ -129,13 +149,17 @@ _HOME = {
     "Verdict": "_damage",
     "Workload": "_faults",
     "build_golden": "_golden",
+    "check_folder": "_folder_invariants",
     "count_faults": "_faults",
     "describe_store": "_golden",
     "every_fault": "_faults",
+    "file_step": "_workloads",
+    "file_work": "_workloads",
     "files_holding": "_ledger",
     "flip_bits": "_damage",
     "inject": "_faults",
     "judge": "_damage",
+    "kept_texts": "_folder_invariants",
     "make_draft": "_drafts",
     "make_patient": "_patient",
     "mixed_work": "_workloads",

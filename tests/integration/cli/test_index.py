@@ -290,3 +290,15 @@ def test_the_quick_way_says_what_the_store_says(
         assert text == store.memories.index(scope)
         names = ["private", "team"] if scope is None else [scope]
         assert notices == [notice for name in names for notice in store.memories.index_view(name).notices]
+
+
+def test_near_duplicates_are_a_note(cli: Cli) -> None:
+    """Two files that say almost the same are named once, and are no failure."""
+    text = "The staging database listens on port 5433 since the move of March, and only inside the office network."
+    cli("add", text, "--type", "project", "--title", "One")
+    cli("add", text + " Ask Ana.", "--type", "project", "--title", "Two")
+
+    answer = cli("index", "--check", "--json")
+
+    assert 1 == answer.json["counts"]["near-duplicate"]
+    assert answer.json["ok"]

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from lamina.cli.commands.tour import EXAMPLES, QUESTIONS
+from lamina.cli.commands.tour import EXAMPLES, QUESTIONS, _Tour
+from lamina.cli.shell import Shell
 
 Cli = Any
 
@@ -146,3 +147,18 @@ def test_ctrl_c_ends_the_tour_at_once(tmp_path: Path, place: Path, shown: str) -
     assert "bug" not in said
     assert "Traceback" not in said
     assert not list(folder.iterdir())
+
+
+def test_a_coloured_line_is_cut_by_what_is_seen(tmp_path: Path) -> None:
+    """Where only the beginning of an output is shown, colour codes neither count as columns nor become visible."""
+    tour = _Tour(Shell(color=True, width=40), tmp_path)
+    long, short = "  \x1b[2m" + "word " * 20 + "\x1b[0m", "\x1b[1mshort\x1b[0m"
+
+    shown = list(tour._output([long, short, "third"], 2))
+
+    assert shown[0].startswith("    word word")
+    assert "\x1b" not in shown[0]
+    assert "\u241b" not in shown[0]
+    assert len(shown[0]) <= 40
+    assert shown[1] == f"  {short}"
+    assert "1 more line" in shown[2]

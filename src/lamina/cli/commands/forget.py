@@ -10,6 +10,7 @@ import click
 
 from lamina.cli.confirm import confirm, dry_run_option, yes_option
 from lamina.cli.exit_codes import ExitCode
+from lamina.cli.meaning import meant
 from lamina.cli.output import to_json
 from lamina.cli.paint import clean, shell_words
 from lamina.cli.params import filter_arguments, filter_options
@@ -57,7 +58,11 @@ def command(
     if bool(ids) == by_filter:
         raise click.UsageError("Give ids, or filters: --type, --tag, --where, --scope.", click.get_current_context())
     with shell.open(write=not dry_run) as store:
-        wanted = list(dict.fromkeys(ids)) if ids else [memory.id for memory in _matching(store, filters)]
+        wanted = (
+            list(dict.fromkeys(meant(store, id) for id in ids))
+            if ids
+            else [memory.id for memory in _matching(store, filters)]
+        )
         if not wanted or dry_run or not yes:
             _show(shell, store, wanted, purge=purge)
         document: dict[str, Any] = {"dry_run": dry_run, "purge": purge, "matched": len(wanted), "ids": wanted}

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lamina.cli.exit_codes import ExitCode
+from lamina.cli.meaning import meant
 from lamina.cli.output import to_json
 from lamina.cli.paint import Paint, clean, one_line
 from lamina.cli.render import when
@@ -21,11 +22,12 @@ _DIFF_LIMIT = 100_000  # difflib is quadratic at worst; beyond this a summary ha
 
 
 @click.command("history", cls=Command)
-@click.argument("memory_id", metavar="ID")
+@click.argument("memory_id", metavar="REF")
 @pass_shell
 def command(shell: Shell, memory_id: str) -> ExitCode:
-    """Show how the memory ID came to be what it is, the oldest change first. Deleted memories have a history, too."""
+    """Show how the memory REF came to be what it is, the oldest change first. Deleted memories have a history, too."""
     with shell.open() as store:
+        memory_id = meant(store, memory_id)
         changes = store.memories.history(memory_id)
     shell.emit({"id": memory_id, "changes": to_json(changes)}, lambda: _lines(shell, changes))
     return ExitCode.OK

@@ -18,7 +18,7 @@ from typing import Any, Final
 import click
 
 from lamina.cli.exit_codes import ExitCode
-from lamina.cli.paint import one_line
+from lamina.cli.paint import columns, one_line
 from lamina.cli.shell import Command, Shell, pass_shell
 from lamina.errors import NotFoundError
 from lamina.formats.fields import iso_time
@@ -293,7 +293,11 @@ class _Tour:
         """Output below a command; where only its beginning is shown, long lines are cut too and the rest is counted."""
         width = self.shell.width - 2
         for line in lines[:most]:
-            yield f"  {line if most is None or len(line) <= width else one_line(line, width)}".rstrip()
+            plain = click.unstyle(line)
+            if most is not None and columns(plain) > width:
+                indent = len(plain) - len(plain.lstrip())
+                line = plain[:indent] + one_line(plain, width - indent)  # noqa: PLW2901 - the same line, shorter
+            yield f"  {line}".rstrip()
         if most is not None and len(lines) > most:
             yield self.shell.out.dim(f"  … and {len(lines) - most} more lines")
 
@@ -340,9 +344,9 @@ def _farewell(shell: Shell, tour: _Tour, seconds: float, *, keep: bool) -> Itera
     yield paint.green(f"That was all of it, in {seconds:.1f} seconds.")
     yield f"The store is kept in {tour.store}" if keep else "The temporary store is gone again. Yours begins with:"
     lines = (
-        ("init my-memory", "a new folder, or one with markdown; then: export LAMINA_STORE=my-memory"),
+        ("init my-memory", "a new folder, or one with markdown in it"),
         ('add "..."', f"or: {lamina} import notes.md"),
-        ("index", "what an agent loads; --check says what is wrong with it"),
+        ("index", "what an agent loads; --check audits it"),
         ('recall "..."', "--explain says why, --json is for programs"),
         ("tour notes.md", "this tour with questions to a file of yours"),
         ("--help", "the rest"),

@@ -10,6 +10,7 @@ import click
 
 from lamina.cli.exit_codes import ExitCode
 from lamina.cli.item_options import merged_metadata
+from lamina.cli.meaning import meant
 from lamina.cli.output import to_json
 from lamina.cli.params import MEMORY_TYPE, Metadata, When, tag_option, tags_of
 from lamina.cli.render import memory_lines
@@ -24,7 +25,7 @@ _CLEARABLE = ("title", "description", "source", "thread")
 
 
 @click.command("update", cls=Command)
-@click.argument("memory_id", metavar="ID")
+@click.argument("memory_id", metavar="REF")
 @click.option("--text", metavar="TEXT", help="The new text; - reads it from standard input.")
 @click.option("--title", metavar="TEXT", help='A name for it; "" takes it away.')
 @click.option("--description", metavar="TEXT", help='One line that says what it is about; "" takes it away.')
@@ -45,10 +46,11 @@ _CLEARABLE = ("title", "description", "source", "thread")
 @click.option("--feedback", type=click.Choice(["helped", "hurt", "used"]), help="Say how it served.")
 @pass_shell
 def command(shell: Shell, /, memory_id: str, feedback: Outcome | None, **options: Any) -> ExitCode:
-    """Change the memory ID. What it was stays in its history."""
+    """Change the memory REF: an id or the beginning of one, a file, or a title. What it was stays in its history."""
     if not feedback and not _asked(options):
         raise click.UsageError("Say what to change.", click.get_current_context())
     with shell.open(write=True) as store:
+        memory_id = meant(store, memory_id)
         old = store.memories.get(memory_id)
         changes = _changes(old, options)
         memory = store.memories.update(memory_id, **changes) if changes else old

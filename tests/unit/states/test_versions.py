@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -71,11 +72,12 @@ def test_a_stale_parent_is_a_conflict(store: lamina.Store) -> None:
     with lamina.open(store.location, embedder="none") as other:
         other.states.open("s")
         states.commit("s", value(2))
-        for change in (
+        changes: list[Callable[[], object]] = [
             lambda: other.states.commit("s", value(3)),
             lambda: other.states.update("s", {"a": ([0], np.zeros((1, 4)))}),
             lambda: other.states.restore("s", first),
-        ):
+        ]
+        for change in changes:
             with pytest.raises(ConflictError, match="main"):
                 change()
         assert 2 == len(states.log("s"))

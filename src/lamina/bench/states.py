@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lamina.bench import BenchOption
-from lamina.bench._measure import anonymous_memory, machine
+from lamina.bench._measure import anonymous_memory, fresh_environment, machine
 
 __all__ = ["OPTIONS", "run", "summary"]
 
@@ -52,8 +54,8 @@ def run(*, rows: int = 1_000_000, dim: int = 256, real: str = "", only: str = ""
         folder = Path(name)
         baseline = _baseline(folder, noise)
         measured, skipped = _measure(folder, noise, only)
-        memory = _memory(folder, noise)
         del noise
+        memory = _memory(folder, rows, dim)
         weights = _weights(real)
         found, _ = _measure(folder, weights, only or "lamina") if weights is not None else ({}, {})
         grid = _grid(folder)
@@ -165,37 +167,53 @@ def _one(method: Any, array: Any, share: int) -> dict[str, Any]:
     return facts
 
 
-def _memory(folder: Path, array: Any) -> dict[str, int | None]:
-    """Anonymous memory beyond what was there, of a commit, and of opening and reading a thousand slots."""
-    import threading
+_COMMIT: Final = """
+import sys, threading, numpy as np, lamina
+from lamina.bench._measure import anonymous_memory
+import lamina.states.commit
+array = np.random.default_rng(0).standard_normal((int(sys.argv[2]), int(sys.argv[3])), dtype=np.float32)
+before = peak = anonymous_memory() or 0
+done = threading.Event()
+def watch():
+    global peak
+    while not done.wait(0.005):
+        peak = max(peak, anonymous_memory() or 0)
+watcher = threading.Thread(target=watch)
+watcher.start()
+with lamina.open(sys.argv[1], embedder="none", durability="relaxed") as store:
+    store.states.commit("w", {"w": array})
+done.set()
+watcher.join()
+print(peak - before)
+"""
+_SLOTS: Final = """
+import os, sys
+from lamina.bench._measure import anonymous_memory
+before = anonymous_memory() or 0
+import numpy as np, lamina
+with lamina.open(sys.argv[1], embedder="none") as store:
+    array = store.states.open("w")["w"]
+    array[np.random.default_rng(2).choice(len(array), min(1000, len(array)), replace=False)]
+    print((anonymous_memory() or 0) - before)
+"""
 
-    import numpy as np
 
-    import lamina
-
-    before = anonymous_memory()
-    if before is None:
+def _memory(folder: Path, rows: int, dim: int) -> dict[str, int | None]:
+    """Anonymous memory of fresh processes: a commit's beyond the array, and all of opening and reading 1,000 slots."""
+    if anonymous_memory() is None:
         return {"commit": None, "slots": None}
-    peak, done = before, threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.005):
-            peak = max(peak, anonymous_memory() or 0)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    with lamina.open(folder / "memory", embedder="none", durability="relaxed") as store:
-        store.states.commit("w", {"w": array})
-        done.set()
-        watcher.join()
-    with lamina.open(folder / "memory", embedder="none") as store:
-        start = anonymous_memory() or 0
-        numbers = np.random.default_rng(2).choice(len(array), min(1000, len(array)), replace=False)
-        store.states.open("w")["w"][numbers]
-        slots = (anonymous_memory() or 0) - start
-    shutil.rmtree(folder / "memory")
-    return {"commit": peak - before, "slots": slots}
+    place = folder / "memory"
+    figures: dict[str, int | None] = {}
+    for name, code in (("commit", _COMMIT), ("slots", _SLOTS)):
+        done = subprocess.run(  # noqa: S603 - this interpreter and a constant
+            [sys.executable, "-c", code, str(place), str(rows), str(dim)],
+            env=fresh_environment(folder),
+            capture_output=True,
+            check=True,
+        )
+        figures[name] = int(done.stdout)
+    shutil.rmtree(place)
+    return figures
 
 
 def _weights(real: str) -> Any:
@@ -270,10 +288,11 @@ def _ratios(measured: dict[str, Any], baseline: dict[str, float]) -> dict[str, f
                 ratios[f"{name} {key} / lamina"] = measured[name][key] / ours[key]
         if "icechunk" in measured:
             peer = measured["icechunk"]
-            ratios["icechunk contiguous / lamina"] = peer["contiguous"] / ours["contiguous"]
             ratios["scattered bytes / icechunk"] = ours["scattered_bytes"] / peer["scattered_bytes"]
             if told:
                 ratios["icechunk scattered / lamina update"] = peer["scattered"] / told["scattered"]
+                # Icechunk is told which rows changed, too.
+                ratios["icechunk contiguous / lamina update"] = peer["contiguous"] / told["contiguous"]
     if relaxed and "np.save" in measured:
         ratios["relaxed save / np.save"] = relaxed["save"] / measured["np.save"]["save"]
     return ratios
@@ -304,7 +323,7 @@ def _budgets(result: dict[str, Any]) -> dict[str, bool | None]:
         "scattered commit at most 1/8 of icechunk": least(ratios.get("icechunk scattered / lamina"), 8),
         "scattered update at most 1/50 of icechunk": least(ratios.get("icechunk scattered / lamina update"), 50),
         "scattered bytes at most 1.5 % of icechunk": most(ratios.get("scattered bytes / icechunk"), 0.015),
-        "contiguous no worse than icechunk": least(ratios.get("icechunk contiguous / lamina"), 1),
+        "contiguous no worse than icechunk": least(ratios.get("icechunk contiguous / lamina update"), 1),
         "40 times faster than JSON": least(ratios.get("single JSON save / lamina"), 40),
         "4 times smaller than JSON": least(ratios.get("single JSON bytes / lamina"), 4),
         "float16 at most 51 % of raw": most(half.get("bytes"), 0.51 * raw),

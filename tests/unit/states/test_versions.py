@@ -421,3 +421,23 @@ def test_experiments_begin_alike_and_are_compared(store: lamina.Store) -> None:
     assert 1 == store.states.open("m")["a"][0, 0]
     with pytest.raises(InvalidInputError):
         experiments.best("speed", "fast")
+
+
+def test_a_store_of_an_older_format_that_may_only_be_read(tmp_path: Path) -> None:
+    """A catalog without the tables of states, opened for reading, has no states; nothing else fails."""
+    import shutil
+
+    golden = Path(__file__).parents[2] / "golden" / "format-1.db"
+    engine = tmp_path / "old" / ".lamina"
+    engine.mkdir(parents=True)
+    shutil.copy(golden, engine / "catalog.db")
+    with lamina.open(tmp_path / "old", read_only=True, embedder="none") as store:
+        assert [] == store.states.list()
+        assert 0 == store.stats()["states"]["versions"]
+        with pytest.raises(NotFoundError):
+            store.states.open("s")
+        with pytest.raises(NotFoundError):
+            store.states.log("s")
+    with lamina.open(tmp_path / "old", embedder="none") as store:
+        store.states.commit("s", value(1))
+        assert store.verify("full").ok

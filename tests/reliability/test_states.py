@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import random
 import shutil
 import subprocess
@@ -32,6 +33,7 @@ def test_no_power_loss_loses_a_version(tmp_path: Path) -> None:
 @pytest.mark.timeout(1200)
 def test_many_power_losses(tmp_path: Path) -> None:
     """The same, at many more moments."""
+    faulthandler.cancel_dump_traceback_later()  # a long run may be long
     power_losses(tmp_path, seeds=4, steps=40, images=150)
 
 
@@ -74,6 +76,7 @@ def test_no_kill_loses_a_version(tmp_path: Path) -> None:
 @pytest.mark.timeout(1800)
 def test_hundreds_of_kills(tmp_path: Path) -> None:
     """The same, five hundred times."""
+    faulthandler.cancel_dump_traceback_later()  # a long run may be long
     kills(tmp_path, 500)
 
 
@@ -116,6 +119,7 @@ def test_faults_of_the_disk(tmp_path: Path) -> None:
 @pytest.mark.parametrize("lasting", [False, True])
 def test_every_fault_of_the_disk(tmp_path: Path, lasting: bool) -> None:
     """The same, for each operation."""
+    faulthandler.cancel_dump_traceback_later()  # a long run may be long
     faults(tmp_path, step=1, lasting=lasting)
 
 

@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from lamina.states.api import States
     from lamina.states.autosave import Autosave
     from lamina.states.checkpoints import Checkpoints
+    from lamina.states.experiments import Experiment, Experiments
     from lamina.states.pending import PendingVersion
+    from lamina.states.sessions import SavedSessions
     from lamina.states.slots import Slot, SlotPlan, Slots
     from lamina.states.state import State, StateArray
     from lamina.states.types import ArrayChange, ArrayInfo, RetainPlan, StateDiff, StateInfo, Version
@@ -19,8 +21,11 @@ __all__ = [
     "ArrayInfo",
     "Autosave",
     "Checkpoints",
+    "Experiment",
+    "Experiments",
     "PendingVersion",
     "RetainPlan",
+    "SavedSessions",
     "Slot",
     "SlotPlan",
     "Slots",
@@ -36,8 +41,11 @@ _HOME = {
     "ArrayChange": "types",
     "ArrayInfo": "types",
     "Autosave": "autosave",
+    "Experiments": "experiments",
+    "Experiment": "experiments",
     "Checkpoints": "checkpoints",
     "PendingVersion": "pending",
+    "SavedSessions": "sessions",
     "RetainPlan": "types",
     "Slot": "slots",
     "SlotPlan": "slots",

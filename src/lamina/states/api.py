@@ -13,7 +13,9 @@ from lamina.states.context import StatesContext
 if TYPE_CHECKING:
     from lamina.states.autosave import Autosave
     from lamina.states.checkpoints import Checkpoints
+    from lamina.states.experiments import Experiments
     from lamina.states.pending import Background, PendingVersion
+    from lamina.states.sessions import SavedSessions
     from lamina.states.slots import Slots
     from lamina.states.state import State
     from lamina.states.types import RetainPlan, StateDiff, StateInfo, Version
@@ -339,6 +341,22 @@ class States:
         from lamina.states.checkpoints import Checkpoints
 
         return Checkpoints(self, name, keep_last)
+
+    def sessions(self) -> SavedSessions:
+        """Return what saves sessions by user, and forgets them after a month."""
+        from lamina.states.sessions import SavedSessions
+
+        return SavedSessions(self)
+
+    def experiments(self, name: str) -> Experiments:
+        """Return what runs experiments over a state: a branch each, compared by their results.
+
+        Args:
+            name: The state that holds the baseline.
+        """
+        from lamina.states.experiments import Experiments
+
+        return Experiments(self, name)
 
     def autosave(self, name: str, get: Callable[[], Mapping[str, Any]], interval: float) -> Autosave:
         """Return what commits the arrays that ``get`` returns, at most ``interval`` seconds after they were marked.

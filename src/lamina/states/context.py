@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import OrderedDict
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina import fs
 from lamina.config import Settings
-from lamina.errors import LaminaError, ReadOnlyError
+from lamina.errors import LaminaError, LockedError, ReadOnlyError
 from lamina.storage.catalog import SqliteCatalog
 
 if TYPE_CHECKING:  # numpy costs 60 ms, and a store that holds memories alone needs none of this
@@ -69,8 +70,9 @@ class StatesContext:
         if not self._settled:
             from lamina.states.settle import settle_packs
 
-            self._settled = True
-            settle_packs(self)
+            with contextlib.suppress(LockedError):  # reading waits for nobody, and verifies every frame anyway
+                settle_packs(self)
+                self._settled = True
 
     def see(self, name: str, branch: str, seq: int, id: bytes) -> None:
         """Note the version that this handle opened or committed; a thread that was slow turns nothing back."""

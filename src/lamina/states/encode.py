@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -24,6 +25,9 @@ REBASE = 0.6
 """Share of a shard's plain bytes that patches may need; beyond it the shard is stored whole again."""
 _TRY_XOR = 0.25
 """Share of a shard that a patch would need, from which an XOR delta may be smaller."""
+
+
+_local = threading.local()
 
 
 @dataclass(slots=True)
@@ -124,7 +128,7 @@ def _encoded(layout: Layout, patch: _Patch) -> Encoded:
 
 def _before(objects: ObjectStore, content: Bytes, table: FrameTable, old: Shard) -> tuple[Bytes, list[tuple[int, int]]]:
     """Return the parent's bytes, and the stretches in which they can differ; elsewhere they are not read."""
-    before = np.empty(content.size, np.uint8)
+    before = _room(content.size)
     if old.layers:
         old.read_all(before)
         return before, [(0, content.size)]
@@ -135,6 +139,14 @@ def _before(objects: ObjectStore, content: Bytes, table: FrameTable, old: Shard)
         objects.read_into(old.base, before[start:stop], first, last)
         stretches.append((start, stop))
     return before, stretches
+
+
+def _room(size: int) -> Bytes:
+    """Return this thread's buffer for the parent's bytes: fresh pages for each shard would cost as much as reading."""
+    room: Bytes | None = _local.__dict__.get("room")
+    if room is None or room.size < size:
+        room = _local.room = np.empty(size, np.uint8)
+    return room[:size]
 
 
 def _runs(held: FrameTable, table: FrameTable) -> Iterator[tuple[int, int]]:

@@ -29,6 +29,7 @@ __all__ = ["State", "StateArray"]
 Anything: TypeAlias = npt.NDArray[Any]
 
 _THREADS_FROM = 8 << 20
+_THREADS_FROM_SHARDS = 32
 _KEEP_UP_TO = 128
 """Cells read at once whose frames are kept; more of them are a sweep."""
 
@@ -413,14 +414,25 @@ class StateArray:
         groups = list(zip(chosen.tolist(), np.split(order, starts[1:]), strict=True))
         keep = len(cells) <= _KEEP_UP_TO
         if not keep:  # the system fetches while we verify
+            self._context.objects.prefetch_tables(self._shard(number).base for number, _ in groups)
             for number, places in groups:
                 within = cells[places] - number * self._layout.shard_cells
                 frames = np.unique(within // self._layout.frame_cells)
                 self._context.objects.prefetch(self._shard(number).base, frames, least=1)
-        for number, places in groups:
+
+        def read(group: tuple[int, npt.NDArray[np.int64]]) -> None:
+            number, places = group
             part = np.empty((places.size, self._layout.cell), np.uint8)
             self._shard(number).read_cells(cells[places] - number * self._layout.shard_cells, part, keep=keep)
             out[places] = part
+
+        if keep or len(groups) < _THREADS_FROM_SHARDS:
+            for group in groups:
+                read(group)
+            return
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="lamina-read") as pool:
+            for _ in pool.map(read, groups):
+                pass
 
     def _slice(self, start: int, stop: int) -> npt.NDArray[Any]:
         """Return rows ``start`` to ``stop``; whole shards are read straight into the result."""

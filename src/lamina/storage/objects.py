@@ -5,6 +5,7 @@ Decoded frames stay in a cache that is bounded in bytes. What it holds is never 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -209,6 +210,14 @@ class ObjectStore:
         view = memoryview(room)[:size]
         self._file(at).read_into(view, at.start + offset)
         return table.decode(number, view, stored.name)
+
+    def prefetch_tables(self, objects: Iterable[Stored]) -> None:
+        """Let the system fetch frame tables: read one after the other, each would wait for the disk."""
+        for stored in objects:
+            at = stored.at
+            if at.pack and at.table is None:
+                with contextlib.suppress(NotFoundError):  # it moved; reading finds out where
+                    self._file(at).advise(at.record, at.record_size)
 
     def prefetch(self, stored: Stored, numbers: Any, *, least: int = _PREFETCH_FROM) -> None:
         """Let the system fetch frames while others are being decoded; fewer than ``least`` are not worth it."""

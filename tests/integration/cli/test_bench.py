@@ -288,3 +288,19 @@ def test_the_texts_are_varied_and_the_same_each_time() -> None:
     assert 110 <= sum(map(len, texts)) / 2000 <= 160
     asked = list(questions(500))
     assert len(set(asked)) == 500
+
+
+def test_states_are_measured(cli: Cli) -> None:
+    """The benchmark of states really runs each method that is installed, and names those that are not."""
+    result = cli("bench", "states", "--rows", "3000", "--dim", "16", "--json").json
+    everything = {
+        "single JSON", "np.save", "safetensors", "protobuf shards", "zarr", "icechunk", "lamina", "lamina, update",
+        "lamina, relaxed", "lamina, float16", "lamina, int8",
+    }  # fmt: skip
+    assert everything == {*result["noise"], *result["skipped"]}
+    for name, facts in result["noise"].items():
+        assert facts["exact"] == (name not in {"lamina, float16", "lamina, int8"})
+        assert facts["save"] > 0
+        assert facts["bytes"] > 0
+    assert result["grid"]["fsyncs"] == 1
+    assert result["grid"]["object_bytes"] <= 200

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import faulthandler
 import shutil
 import tempfile
 from pathlib import Path
@@ -220,6 +221,7 @@ def test_random_walks_agree_with_the_model() -> None:
 @pytest.mark.usefixtures("tiny")
 def test_long_random_walks() -> None:
     """The same, hundreds of times."""
+    faulthandler.cancel_dump_traceback_later()  # a long run may be long
     try:
         run(300, 50)
     finally:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -71,11 +72,12 @@ def test_a_stale_parent_is_a_conflict(store: lamina.Store) -> None:
     with lamina.open(store.location, embedder="none") as other:
         other.states.open("s")
         states.commit("s", value(2))
-        for change in (
+        changes: list[Callable[[], object]] = [
             lambda: other.states.commit("s", value(3)),
             lambda: other.states.update("s", {"a": ([0], np.zeros((1, 4)))}),
             lambda: other.states.restore("s", first),
-        ):
+        ]
+        for change in changes:
             with pytest.raises(ConflictError, match="main"):
                 change()
         assert 2 == len(states.log("s"))
@@ -387,3 +389,55 @@ def test_a_backup_has_the_packs(store: lamina.Store, tmp_path: Path) -> None:
     with lamina.open(store.backup(tmp_path / "copy"), embedder="none") as copy:
         np.testing.assert_array_equal(data, copy.states.open("s")["a"].read())
         assert copy.verify("full").ok
+
+
+def test_sessions_by_user(store: lamina.Store) -> None:
+    """Each user has sessions of their own, whatever the name holds; the old go, the newest stays."""
+    sessions = store.states.sessions()
+    for user in ("ann", "../bob", "ann"):
+        sessions.save(user, value(len(user)), metadata={"rate": 0.25})
+    assert ["../bob", "ann"] == [one.name for one in sessions.users()]
+    assert [2, 1, 0] == [len(sessions.list(user)) for user in ("ann", "../bob", "eve")]
+    with sessions.load("ann") as state:
+        assert ({"rate": 0.25}, "ann", 3) == (state.metadata, state.version.creator, state["a"][0, 0])
+    assert [1, 0] == sorted((len(plan.removed) for plan in sessions.expire(timedelta(0))), reverse=True)
+    assert [1, 1] == [len(sessions.list(user)) for user in ("ann", "../bob")]
+    with pytest.raises(InvalidInputError):
+        sessions.save("", value(1))
+
+
+def test_experiments_begin_alike_and_are_compared(store: lamina.Store) -> None:
+    """Experiments begin at the baseline, leave it alone, and are ranked by their results; the best is tagged."""
+    store.states.commit("m", value(1))
+    experiments = store.states.experiments("m")
+    for name, score in (("high", 0.9), ("low", 0.2), ("mid", 0.5)):
+        with experiments.start(name) as baseline:
+            assert 1 == baseline["a"][0, 0]
+        experiments.record(name, value(score), {"accuracy": score})
+    assert ["high", "mid", "low"] == [row.name for row in experiments.compare("accuracy")]
+    assert ["low", "mid", "high"] == [row.name for row in experiments.compare("accuracy", largest=False)]
+    assert ("best_model",) == experiments.best("accuracy", "best_model").tags
+    assert 0.9 == store.states.open("m", "best_model")["a"][0, 0]
+    assert 1 == store.states.open("m")["a"][0, 0]
+    with pytest.raises(InvalidInputError):
+        experiments.best("speed", "fast")
+
+
+def test_a_store_of_an_older_format_that_may_only_be_read(tmp_path: Path) -> None:
+    """A catalog without the tables of states, opened for reading, has no states; nothing else fails."""
+    import shutil
+
+    golden = Path(__file__).parents[2] / "golden" / "format-1.db"
+    engine = tmp_path / "old" / ".lamina"
+    engine.mkdir(parents=True)
+    shutil.copy(golden, engine / "catalog.db")
+    with lamina.open(tmp_path / "old", read_only=True, embedder="none") as store:
+        assert [] == store.states.list()
+        assert 0 == store.stats()["states"]["versions"]
+        with pytest.raises(NotFoundError):
+            store.states.open("s")
+        with pytest.raises(NotFoundError):
+            store.states.log("s")
+    with lamina.open(tmp_path / "old", embedder="none") as store:
+        store.states.commit("s", value(1))
+        assert store.verify("full").ok

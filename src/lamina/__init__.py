@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         ArrayInfo,
         Autosave,
         Checkpoints,
+        DiffusionConfig,
         Experiment,
         Experiments,
         PendingVersion,
@@ -57,10 +58,9 @@ if TYPE_CHECKING:
         StateDiff,
         StateInfo,
         States,
+        ToroidalGrid,
         Version,
     )
-    from lamina.states.diffusion import DiffusionConfig
-    from lamina.states.grid import ToroidalGrid
     from lamina.store import Store, open, repair  # noqa: A004 - lamina.open is the name that people type
     from lamina.types import (
         Change,
@@ -115,8 +115,8 @@ __all__ = [
     "ReadOnlyError",
     "RepairReport",
     "RetainPlan",
-    "Shown",
     "SavedSessions",
+    "Shown",
     "Slot",
     "SlotPlan",
     "Slots",
@@ -143,6 +143,7 @@ _STATES = {
     "ArrayInfo",
     "Autosave",
     "Checkpoints",
+    "DiffusionConfig",
     "Experiment",
     "Experiments",
     "PendingVersion",
@@ -156,6 +157,7 @@ _STATES = {
     "StateDiff",
     "StateInfo",
     "States",
+    "ToroidalGrid",
     "Version",
 }
 _TYPES = {
@@ -187,10 +189,6 @@ def __getattr__(name: str) -> Any:
         module = "lamina.memories"
     elif name == "Shown":
         module = "lamina.framing"
-    elif name == "DiffusionConfig":
-        module = "lamina.states.diffusion"
-    elif name == "ToroidalGrid":
-        module = "lamina.states.grid"
     elif name in __all__:
         module = "lamina.errors"
     else:

@@ -3,73 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-from lamina.errors import InvalidInputError, LaminaError
+if TYPE_CHECKING:
+    from lamina.formats import StateFile, WrittenState
+    from lamina.states import State
 
-__all__ = ["read_file", "write_file"]
+__all__ = ["export_state", "read_file"]
 
-_FORMATS = "lamina.formats.state_formats"
-_SUFFIXES = {".npz": "npz", ".npy": "npy", ".safetensors": "safetensors"}
+_SUFFIXES: Final[Mapping[str, str]] = {
+    ".npz": "npz",
+    ".npy": "npy",
+    ".safetensors": "safetensors",
+    ".tmem": "tmem",
+    ".pb": "titan-protobuf",
+    ".json": "titan-memory",
+}
+_GRIDS: Final[Mapping[str, str]] = {
+    ".bin": "toroidal-bin",
+    ".gz": "toroidal-gzip",
+    ".session": "toroidal-gzip",
+    ".json": "toroidal-snapshot",
+    ".db": "toroidal-sqlite",
+}
+"""Of states that are grids; what is not here is as for any state."""
+_ANYTHING: Final = "safetensors"
+"""Where the file's name says nothing: it has a place for every dtype and for metadata."""
 
 
-def read_file(path: Path, format: str | None) -> tuple[Mapping[str, Any], dict[str, Any], tuple[str, ...]]:
-    """Return arrays, metadata and notes of a file.
+def read_file(path: Path, format: str | None) -> StateFile:
+    """Read a file or folder of another program; its arrays are loaded when they are asked for.
 
     Raises:
-        InvalidInputError: It is in no format that is known.
+        InvalidInputError: It is in no format that is known, or not as it should be.
+        NotFoundError: There is nothing at the path.
     """
-    if find_spec(_FORMATS) is not None:
-        state = import_module(_FORMATS).read_state(path, format)
-        return state.arrays, state.metadata, state.notes
-    return _numpy(path), {}, ()
+    from lamina.formats import read_state
+
+    return read_state(path, format)
 
 
-def write_file(
-    path: Path, format: str | None, arrays: Mapping[str, Any], metadata: Mapping[str, Any], *, replace: bool
-) -> tuple[str, tuple[str, ...]]:
-    """Write arrays to a file, durably; return the format and notes on what it has no place for.
+def export_state(path: Path, format: str | None, state: State, *, replace: bool) -> WrittenState:
+    """Write a version to a file, durably, array after array.
+
+    Args:
+        path: Of the file, or of a new folder.
+        format: One of :data:`lamina.formats.WRITABLE_STATES`; when None, what the file's name says.
+        state: The opened version.
+        replace: Replace a file that is there.
 
     Raises:
-        InvalidInputError: The format is not known.
+        InvalidInputError: The format is not known, or has no place for an array.
         AlreadyExistsError: The file is there, and ``replace`` is False.
     """
-    chosen = format or _SUFFIXES.get(path.suffix.lower(), "npz")
-    if find_spec(_FORMATS) is not None:
-        written = import_module(_FORMATS).write_state(path, chosen, arrays, metadata, overwrite=replace)
-        return written.format, written.notes
-    if chosen != "npz":
-        raise InvalidInputError(f"The format {chosen!r} is not known.", hint="Use npz.")
-    import io
+    from lamina.formats import write_state
 
-    import numpy as np
-
-    from lamina.fs import write_file as write_durably
-
-    buffer = io.BytesIO()
-    whole: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
-    np.savez(buffer, **whole)
-    write_durably(path, buffer.getvalue(), replace=replace)
-    return "npz", ("metadata has no place in npz",) if metadata else ()
+    grid = state.metadata.get("kind") == "toroidal-grid"
+    suffix = path.suffix.lower()
+    chosen = format or (_GRIDS.get(suffix) if grid else None) or _SUFFIXES.get(suffix, _ANYTHING)
+    metadata = dict(state.metadata)
+    if chosen == "toroidal-snapshot":
+        metadata = {**_provenance(state), **metadata}
+    return write_state(path, chosen, state, metadata, overwrite=replace)
 
 
-def _numpy(path: Path) -> dict[str, Any]:
-    import numpy as np
+def _provenance(state: State) -> dict[str, Any]:
+    """What a snapshot says of itself, where the metadata does not."""
+    from lamina.formats.fields import iso_time
 
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {path.stem: loaded}
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
-    except LaminaError:
-        raise
-    except FileNotFoundError as error:
-        from lamina.fs import translate
-
-        raise translate(error, path, "read") from error
-    except Exception as error:  # noqa: BLE001 - numpy answers a foreign file in many ways
-        raise InvalidInputError(f"{path} is no npy or npz file: {error}", hint="Name another file.") from None
+    moment = iso_time(state.version.created_at)
+    facts = {"created_at": moment, "last_modified": moment}
+    return facts if state.version.creator is None else {**facts, "user_id": state.version.creator}

@@ -1,4 +1,4 @@
-"""Names of versions and their end: ``lamina state tag``, ``branch``, ``restore``, ``retain`` and ``delete``."""
+"""Names of versions and what is done with them: tag, branch, restore, compare, retain, delete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lamina.cli.output import to_json
 from lamina.cli.paint import clean
 from lamina.cli.shell import Command, Shell, pass_shell
 
-__all__ = ["branch_command", "delete_command", "restore_command", "retain_command", "tag_command"]
+__all__ = ["branch_command", "compare_command", "delete_command", "restore_command", "retain_command", "tag_command"]
 
 _name = click.argument("name")
 
@@ -87,6 +87,37 @@ def retain_command(
     if plan.removed and not dry_run and not shell.json:
         shell.say("`lamina gc` gives their room back.")
     return ExitCode.OK
+
+
+@click.command("compare", cls=Command)
+@_name
+@click.option("--by", help="The result to sort by, the largest first; by name when not given.")
+@click.option("--smallest", is_flag=True, help="The smallest first.")
+@pass_shell
+def compare_command(shell: Shell, /, *, name: str, by: str | None, smallest: bool) -> ExitCode:
+    """Compare the experiments of state NAME: the newest version of each branch that has results."""
+    with shell.open() as store:
+        rows = store.states.experiments(name).compare(by, largest=not smallest)
+
+    def lines() -> Iterator[str]:
+        columns = list(dict.fromkeys(key for row in rows for key in row.results))
+        table = [["experiment", *columns, "version", "tags"]]
+        for row in rows:
+            values = [_value(row.results.get(key)) for key in columns]
+            table.append([clean(row.name), *values, row.version.id[:12], clean(", ".join(row.tags))])
+        widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+        for number, line in enumerate(table):
+            text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            yield text if number else shell.out.dim(text)
+
+    shell.emit({"name": name, "experiments": to_json(rows)}, lines)
+    if not rows and not shell.json:
+        shell.say("No branch has results; store.states.experiments(name).record() keeps them.")
+    return ExitCode.OK
+
+
+def _value(value: object) -> str:
+    return "-" if value is None else f"{value:.6g}" if isinstance(value, float) else clean(str(value))
 
 
 @click.command("delete", cls=Command)

@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from lamina.states.api import States
     from lamina.states.autosave import Autosave
     from lamina.states.checkpoints import Checkpoints
+    from lamina.states.diffusion import DiffusionConfig
     from lamina.states.experiments import Experiment, Experiments
+    from lamina.states.grid import ToroidalGrid
     from lamina.states.pending import PendingVersion
     from lamina.states.sessions import SavedSessions
     from lamina.states.slots import Slot, SlotPlan, Slots
@@ -21,6 +23,7 @@ __all__ = [
     "ArrayInfo",
     "Autosave",
     "Checkpoints",
+    "DiffusionConfig",
     "Experiment",
     "Experiments",
     "PendingVersion",
@@ -34,6 +37,7 @@ __all__ = [
     "StateDiff",
     "StateInfo",
     "States",
+    "ToroidalGrid",
     "Version",
 ]
 
@@ -41,12 +45,13 @@ _HOME = {
     "ArrayChange": "types",
     "ArrayInfo": "types",
     "Autosave": "autosave",
-    "Experiments": "experiments",
-    "Experiment": "experiments",
     "Checkpoints": "checkpoints",
+    "DiffusionConfig": "diffusion",
+    "Experiment": "experiments",
+    "Experiments": "experiments",
     "PendingVersion": "pending",
-    "SavedSessions": "sessions",
     "RetainPlan": "types",
+    "SavedSessions": "sessions",
     "Slot": "slots",
     "SlotPlan": "slots",
     "Slots": "slots",
@@ -55,6 +60,7 @@ _HOME = {
     "StateDiff": "types",
     "StateInfo": "types",
     "States": "api",
+    "ToroidalGrid": "grid",
     "Version": "types",
 }
 

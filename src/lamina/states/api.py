@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lamina.states.autosave import Autosave
     from lamina.states.checkpoints import Checkpoints
     from lamina.states.experiments import Experiments
+    from lamina.states.grid import ToroidalGrid
     from lamina.states.pending import Background, PendingVersion
     from lamina.states.sessions import SavedSessions
     from lamina.states.slots import Slots
@@ -50,7 +51,7 @@ class States:
     def commit(
         self,
         name: str,
-        arrays: Mapping[str, Any],
+        arrays: Mapping[str, Any] | ToroidalGrid,
         *,
         branch: str = ...,
         parent: Any = ...,
@@ -67,7 +68,7 @@ class States:
     def commit(
         self,
         name: str,
-        arrays: Mapping[str, Any],
+        arrays: Mapping[str, Any] | ToroidalGrid,
         *,
         branch: str = ...,
         parent: Any = ...,
@@ -83,7 +84,7 @@ class States:
     def commit(
         self,
         name: str,
-        arrays: Mapping[str, Any],
+        arrays: Mapping[str, Any] | ToroidalGrid,
         *,
         branch: str = "main",
         parent: Any = None,
@@ -100,7 +101,8 @@ class States:
         Args:
             name: The state; made by its first commit.
             arrays: By name; mappings within are flattened to ``outer/inner``. Anything that speaks the buffer protocol,
-                DLPack or ``__array__``. NaN, infinities and every bit come back as they were.
+                DLPack or ``__array__``. NaN, infinities and every bit come back as they were. Or a
+                :class:`lamina.ToroidalGrid`, whose layers, labels, settings and metadata are then kept.
             branch: What to add to. The first commit of a state makes it; others are made by :meth:`branch`.
             parent: A ref that must be the branch's newest version. When None: what this handle last opened or
                 committed on the branch, else its newest version.
@@ -124,15 +126,21 @@ class States:
         from lamina.states.commit import commit
 
         self._settle(name, branch)
+        given: Any = arrays
+        if not isinstance(given, Mapping) and hasattr(given, "to_state"):
+            given, own = given.to_state()
+            metadata = {**own, **(metadata or {})}
+            user = own.get("user_id")
+            creator = user if creator is None and isinstance(user, str) else creator
         if not wait:
             from lamina.states.pending import copied
 
-            arrays = copied(arrays)
+            given = copied(given)
         work = partial(
             commit,
             self.context,
             name,
-            arrays,
+            given,
             branch=branch,
             parent=parent,
             message=message,
@@ -358,7 +366,7 @@ class States:
 
         return Experiments(self, name)
 
-    def autosave(self, name: str, get: Callable[[], Mapping[str, Any]], interval: float) -> Autosave:
+    def autosave(self, name: str, get: Callable[[], Mapping[str, Any] | ToroidalGrid], interval: float) -> Autosave:
         """Return what commits the arrays that ``get`` returns, at most ``interval`` seconds after they were marked.
 
         Args:

@@ -14,6 +14,7 @@ from lamina.states.types import Version
 
 if TYPE_CHECKING:
     from lamina.states.api import States
+    from lamina.states.grid import ToroidalGrid
 
 __all__ = ["Autosave"]
 
@@ -25,7 +26,9 @@ class Autosave:
     while it saved is saved with the next. A failure is raised by the next call of :meth:`mark` and by :meth:`close`.
     """
 
-    def __init__(self, states: States, name: str, get: Callable[[], Mapping[str, Any]], interval: Any) -> None:
+    def __init__(
+        self, states: States, name: str, get: Callable[[], Mapping[str, Any] | ToroidalGrid], interval: Any
+    ) -> None:
         if isinstance(interval, bool) or not isinstance(interval, (int, float)) or not 0 <= interval < 1e9:
             raise InvalidInputError(f"interval = {interval!r} is no number of seconds.", hint="Pass 0 or more.")
         self.saved: Version | None = None

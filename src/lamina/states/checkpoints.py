@@ -11,6 +11,7 @@ from lamina.states.types import Version
 
 if TYPE_CHECKING:
     from lamina.states.api import States
+    from lamina.states.grid import ToroidalGrid
     from lamina.states.state import State
 
 __all__ = ["Checkpoints"]
@@ -32,7 +33,7 @@ class Checkpoints:
         self._states = states
 
     def save(
-        self, step: int, arrays: Mapping[str, Any], *, message: str | None = None, metadata: Any = None
+        self, step: int, arrays: Mapping[str, Any] | ToroidalGrid, *, message: str | None = None, metadata: Any = None
     ) -> Version:
         """Save a checkpoint, durable when this returns, and let the oldest beyond ``keep_last`` go.
 

@@ -12,6 +12,7 @@ from lamina.states.types import Version
 
 if TYPE_CHECKING:
     from lamina.states.api import States
+    from lamina.states.grid import ToroidalGrid
     from lamina.states.state import State
 
 __all__ = ["Experiment", "Experiments"]
@@ -50,7 +51,9 @@ class Experiments:
         self._states.branch(self.name, experiment, baseline)
         return self._states.open(self.name, experiment)
 
-    def record(self, experiment: str, arrays: Mapping[str, Any], results: Mapping[str, float]) -> Version:
+    def record(
+        self, experiment: str, arrays: Mapping[str, Any] | ToroidalGrid, results: Mapping[str, float]
+    ) -> Version:
         """Commit what an experiment came to, with its results."""
         metadata = check_metadata({_RESULTS: dict(results)})
         version = self._states.commit(self.name, arrays, branch=experiment, metadata=metadata, message="recorded")

@@ -448,15 +448,15 @@ class ToroidalGrid:
 
     @classmethod
     def from_state(cls, arrays: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> ToroidalGrid:
-        """Return the grid of :meth:`to_state`, or of a grid file that ``lamina.formats.read_state`` read.
+        """Return the grid of :meth:`to_state`, of a state that was opened, or of a grid file that was read.
 
-        Metadata may be missing; its keys that are not the grid's own are kept in :attr:`metadata`.
+        Without ``metadata``, an opened state's own is taken; keys that are not the grid's own are kept.
 
         Raises:
             InvalidInputError: There is no array ``cells``, an array is no layer or has another shape, a value is not
                 finite, or the metadata contradicts the arrays.
         """
-        return grid_state.from_state(cls, arrays, metadata or {})
+        return grid_state.from_state(cls, arrays, metadata)
 
     def __getitem__(self, place: tuple[int, int]) -> float:
         return self.get(*place)

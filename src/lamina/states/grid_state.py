@@ -36,10 +36,12 @@ def to_state(grid: ToroidalGrid) -> tuple[dict[str, NDArray[np.float64]], dict[s
     return arrays, metadata
 
 
-def from_state(cls: type[ToroidalGrid], arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> ToroidalGrid:
+def from_state(cls: type[ToroidalGrid], arrays: Mapping[str, Any], metadata: Mapping[str, Any] | None) -> ToroidalGrid:
     """Return the grid; see :meth:`lamina.ToroidalGrid.from_state`."""
     import numpy as np
 
+    if metadata is None:
+        metadata = getattr(arrays, "metadata", {})
     if "cells" not in arrays:
         raise InvalidInputError("The state has no array named 'cells'.", hint="Is it a grid?")
     config = metadata.get("diffusion_config")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import struct
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import lamina
 from lamina.cli.exit_codes import ExitCode
+from lamina.formats import READABLE_STATES, WRITABLE_STATES, read_state, write_state
 
 Cli = Any
 
@@ -59,3 +65,152 @@ def test_what_cannot_be(cli: Cli, file: Path, tmp_path: Path) -> None:
     cli("state", "show", "other", code=ExitCode.NOT_FOUND)
     cli("state", "delete", "m", code=ExitCode.USAGE)
     assert 1 == len(cli("state", "log", "m", "--json").json["versions"])
+
+
+@pytest.fixture
+def grid() -> lamina.ToroidalGrid:
+    """A grid with one bright cell."""
+    made = lamina.ToroidalGrid(20, 20, metadata={"user_id": "ada"})
+    made.activate_radius(10, 10, 4.0)
+    return made
+
+
+@pytest.mark.parametrize("form", sorted(set(WRITABLE_STATES) & set(READABLE_STATES)))
+def test_every_format_goes_in_and_out(cli: Cli, tmp_path: Path, grid: lamina.ToroidalGrid, form: str) -> None:
+    """What is imported from a format is found by content, committed, exported to it again, and read as it was."""
+    rng = np.random.default_rng(0)
+    arrays: dict[str, Any] = {"cells": grid.cells}
+    metadata: dict[str, Any] = grid.to_state()[1]
+    if form == "npy":
+        arrays, metadata = {"array": grid.cells}, {}
+    elif form.startswith("titan") or form in ("tmem", "tmem-shards", "pytorch"):
+        arrays, metadata = _TITAN[form](rng), {}
+    elif form == "toroidal-delta":
+        x, y, value = grid.delta_since(lamina.ToroidalGrid(20, 20))
+        arrays, metadata = {"x": x, "y": y, "value": value}, {}
+    one, two = tmp_path / "one", tmp_path / "two"
+    write_state(one, form, arrays, metadata)
+    before = read_state(one)
+    done = cli("state", "import", str(one), "--name", "m", "--json").json
+    assert ("safetensors" if form == "pytorch" else form) == done["format"]
+    written = cli("state", "export", "m", str(two), "--format", form, "--json").json
+    assert form == written["format"]
+    after = read_state(two)
+    assert before.format == after.format
+    assert set(before.arrays) == set(after.arrays)
+    for name, array in before.arrays.items():
+        np.testing.assert_array_equal(array, after.arrays[name])
+
+
+_TITAN: dict[str, Callable[[np.random.Generator], dict[str, Any]]] = {
+    "titan-memory": lambda rng: {"shortTerm": rng.random((4, 3)).astype("f4"), "meta": rng.random((4, 2)).astype("f4")},
+    "titan-model": lambda rng: {"weights/0": rng.random((4, 3)).astype("f4"), "weights/1": np.ones(3, "f4")},
+    "titan-protobuf": lambda rng: {"short_term/0": rng.random((4, 3)).astype("f4")},
+    "titan-checkpoint": lambda rng: {"shortTerm": rng.random((4, 3)).astype("f4")},
+    "tmem": lambda rng: {"tensor": rng.random((4, 3)).astype("f4")},
+    "tmem-shards": lambda rng: {"short_term": rng.random((1500, 3)).astype("f4")},
+    "pytorch": lambda rng: {"layer.weight": rng.random((4, 3)).astype("f4"), "layer.bias": np.zeros(4, "f4")},
+}
+
+
+def test_a_grid_is_drawn_and_written_as_its_name_says(cli: Cli, tmp_path: Path, grid: lamina.ToroidalGrid) -> None:
+    """A grid is drawn in the terminal and as PNG; 50 x 50 takes 20,008 bytes; a snapshot carries who and when."""
+    store = tmp_path / "grids"
+    with lamina.open(store, embedder="none") as opened:
+        opened.states.commit("small", grid)
+        opened.states.commit("large", lamina.ToroidalGrid(50, 50))
+    where = ("--store", str(store))
+    drawn = cli(*where, "state", "show", "small", "--picture").out
+    assert 10 == sum("█" in line or "▓" in line or "░" in line or not line.strip() for line in drawn.splitlines()[-10:])
+    assert grid.picture(width=80, color=False) in drawn
+    image = tmp_path / "grid.png"
+    shown = cli(*where, "state", "show", "small", "--png", str(image), "--json").json
+    assert str(image) == shown["png"]
+    data = image.read_bytes()
+    assert (b"\x89PNG\r\n\x1a\n", (160, 160)) == (data[:8], struct.unpack(">II", data[16:24]))
+    cli(*where, "state", "show", "small", "--png", str(image), code=ExitCode.CONFLICT)
+    cli(*where, "state", "show", "small", "--picture", "--layer", "emotion", code=ExitCode.USAGE)
+    for name, form in (("a.bin", "toroidal-bin"), ("b.session", "toroidal-gzip"), ("c.json", "toroidal-snapshot"),
+                       ("d.db", "toroidal-sqlite"), ("e", "safetensors")):  # fmt: skip
+        assert form == cli(*where, "state", "export", "large", str(tmp_path / name), "--json").json["format"]
+    assert 20_008 == (tmp_path / "a.bin").stat().st_size
+    cli(*where, "state", "export", "small", str(tmp_path / "f.json"))
+    facts = read_state(tmp_path / "f.json").metadata
+    assert "ada" == facts["user_id"]
+    moment = datetime.fromisoformat(facts["created_at"])
+    assert abs((datetime.now(UTC) - moment).total_seconds()) < 60
+
+
+def test_what_a_format_has_no_place_for_is_told(cli: Cli, tmp_path: Path, grid: lamina.ToroidalGrid) -> None:
+    """Notes of an export stand on standard error and in the document; nothing is left out silently."""
+    with lamina.open(tmp_path / "grids", embedder="none") as opened:
+        opened.states.commit("g", grid)
+    done = cli("--store", str(tmp_path / "grids"), "state", "export", "g", str(tmp_path / "a.bin"))
+    assert "user_id" in done.err
+    with pytest.raises(lamina.AlreadyExistsError):
+        write_state(tmp_path / "a.bin", "toroidal-bin", {"cells": grid.cells}, {})
+    cli("--store", str(tmp_path / "grids"), "state", "export", "g", str(tmp_path / "a.bin"), code=ExitCode.CONFLICT)
+    again = cli(
+        "--store", str(tmp_path / "grids"), "state", "export", "g", str(tmp_path / "a.bin"), "--replace", "--json"
+    )
+    assert any("user_id" in note for note in again.json["notes"])
+
+
+def test_experiments_are_compared(cli: Cli, tmp_path: Path) -> None:
+    """A table of branches with results, sorted by one of them."""
+    with lamina.open(tmp_path / "trials", embedder="none") as opened:
+        opened.states.commit("m", {"w": np.zeros(3)})
+        trials = opened.states.experiments("m")
+        for name, loss in (("warm", 0.5), ("cold", 0.25)):
+            trials.start(name).close()
+            trials.record(name, {"w": np.full(3, loss)}, {"loss": loss})
+        trials.best("loss", "best", largest=False)
+    where = ("--store", str(tmp_path / "trials"))
+    rows = cli(*where, "state", "compare", "m", "--by", "loss", "--smallest", "--json").json["experiments"]
+    assert [("cold", 0.25, ["best"]), ("warm", 0.5, [])] == [
+        (row["name"], row["results"]["loss"], row["tags"]) for row in rows
+    ]
+    lines = cli(*where, "state", "compare", "m", "--by", "loss").out.splitlines()
+    assert [["experiment", "loss", "version", "tags"], ["warm", "0.5"], ["cold", "0.25"]] == [
+        line.split()[: 4 if not number else 2] for number, line in enumerate(lines)
+    ]
+
+
+FIELDS = {
+    "list": ["state", "list"],
+    "show": ["state", "show", "m"],
+    "log": ["state", "log", "m"],
+    "diff": ["state", "diff", "m", "one", "main"],
+    "tag": ["state", "tag", "m", "two"],
+    "branch": ["state", "branch", "m", "side"],
+    "restore": ["state", "restore", "m", "one"],
+    "retain": ["state", "retain", "m", "--keep-last", "1", "--yes"],
+    "compare": ["state", "compare", "m"],
+    "export": ["state", "export", "m", "out.npz"],
+    "commit": ["state", "commit", "m", "weights.npz"],
+    "import": ["state", "import", "weights.npz", "--name", "n"],
+    "delete": ["state", "delete", "m", "--yes"],
+}
+
+
+@pytest.mark.parametrize("name", list(FIELDS))
+def test_every_field_is_documented(cli: Cli, file: Path, repository: Path, name: str) -> None:
+    """Each field of each subcommand stands in its section of docs/json.md."""
+    assert "weights.npz" == file.name
+    cli("state", "commit", "m", str(file))
+    cli("state", "tag", "m", "one")
+    np.savez(file, w=np.ones((3, 4)), b=np.zeros(4))
+    cli("state", "commit", "m", str(file))
+    text = (repository / "docs" / "json.md").read_text(encoding="utf-8")
+    section = text.split("## `state`")[1].split("\n## ")[0]
+    told = set(re.findall(r"`([a-z_]+)`", section))
+
+    def fields(value: Any) -> set[str]:
+        if isinstance(value, list):
+            return {key for item in value for key in fields(item)}
+        if not isinstance(value, dict):
+            return set()
+        named = {"codecs", "kept", "metadata", "results"}  # objects whose keys are names, not fields
+        return set(value) | {key for outer, item in value.items() if outer not in named for key in fields(item)}
+
+    assert fields(cli(*FIELDS[name], "--json").json) <= told

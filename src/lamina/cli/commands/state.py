@@ -15,7 +15,7 @@ from lamina.cli.progress import progress
 from lamina.cli.shell import Command, Group, Shell, pass_shell, store_path
 
 if TYPE_CHECKING:
-    from lamina.states import Version
+    from lamina.states import State, Version
 
 __all__ = ["command", "version_lines"]
 
@@ -24,6 +24,7 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
     "branch": "Let a new branch begin at a version.",
     "restore": "Commit what a version was as the newest one.",
     "retain": "Delete old versions; tagged, newest and open ones stay.",
+    "compare": "Compare experiments: branches by their results.",
     "delete": "Delete a state, or one branch, tag or version of it.",
 }
 """Subcommands of ``lamina.cli.state_names``, loaded when they are used."""
@@ -114,12 +115,17 @@ def import_command(
 def _commit(shell: Shell, name: str, file: str, format_name: str | None, options: dict[str, Any]) -> ExitCode:
     from lamina.cli.state_files import read_file
 
-    arrays, metadata, notes = read_file(store_path(file), format_name)
-    for note in notes:
+    found = read_file(store_path(file), format_name)
+    for note in found.notes:
         shell.note(clean(note))
+    user = found.metadata.get("user_id")
+    creator = user if isinstance(user, str) else None
     with shell.open(write=True, create=True) as store, progress("committing") as show:
-        version = store.states.commit(name, arrays, metadata=metadata or None, progress=show, **options)
-    shell.emit({"version": to_json(version)}, lambda: version_lines(shell, version))
+        version = store.states.commit(
+            name, found.arrays, metadata=found.metadata or None, creator=creator, progress=show, **options
+        )
+    document = {"version": to_json(version), "format": found.format, "notes": list(found.notes)}
+    shell.emit(document, lambda: version_lines(shell, version))
     if not shell.json:
         shell.say(f"{version.written or 0:,} bytes were written.")
     return ExitCode.OK
@@ -136,15 +142,22 @@ def export_command(
     shell: Shell, /, *, name: str, file: str, ref: str, format_name: str | None, replace: bool
 ) -> ExitCode:
     """Write the arrays of a version of state NAME to FILE, durably."""
-    from lamina.cli.state_files import write_file
+    from lamina.cli.state_files import export_state
 
     path = store_path(file)
     with shell.open() as store, progress("exporting"), store.states.open(name, ref) as state:
-        chosen, notes = write_file(path, format_name, state, state.metadata, replace=replace)
-        document = {"path": str(path), "format": chosen, "arrays": len(state), "version": state.version.id}
-    for note in notes:
+        written = export_state(path, format_name, state, replace=replace)
+        document = {
+            "path": str(path),
+            "format": written.format,
+            "bytes": written.bytes,
+            "arrays": len(state),
+            "version": state.version.id,
+            "notes": list(written.notes),
+        }
+    for note in written.notes:
         shell.note(clean(note))
-    shell.emit(document, lambda: [str(path)])
+    shell.emit(document, lambda: [f"{clean(str(path))}  {written.format}, {written.bytes:,} bytes"])
     return ExitCode.OK
 
 
@@ -172,14 +185,18 @@ def list_command(shell: Shell) -> ExitCode:
 @_ref
 @click.option("--codecs", is_flag=True, help="Say how the shards of each array are stored.")
 @click.option("--picture", is_flag=True, help="Draw a grid.")
+@click.option("--layer", help="Which layer of the grid; its activation when not given.")
+@click.option("--png", type=click.Path(), help="Draw a grid into this file, which must not be there.")
 @pass_shell
-def show_command(shell: Shell, /, *, name: str, ref: str, codecs: bool, picture: bool) -> ExitCode:
+def show_command(
+    shell: Shell, /, *, name: str, ref: str, codecs: bool, picture: bool, layer: str | None, png: str | None
+) -> ExitCode:
     """Show a version of state NAME: what it says of itself, and its arrays."""
     with shell.open() as store, store.states.open(name, ref) as state:
         version = state.version
         arrays = [state[key].info() for key in state]
-        drawn = _picture(shell, state) if picture else []
-    document = {"version": to_json(version), "arrays": to_json(arrays)}
+        drawn = _drawn(shell, state, layer or "activation", png=png, picture=picture) if picture or png else []
+    document = {"version": to_json(version), "arrays": to_json(arrays), "png": png and str(store_path(png))}
 
     def lines() -> Iterator[str]:
         yield from version_lines(shell, version)
@@ -200,13 +217,16 @@ def show_command(shell: Shell, /, *, name: str, ref: str, codecs: bool, picture:
     return ExitCode.OK
 
 
-def _picture(shell: Shell, state: Any) -> list[str]:
-    from importlib.util import find_spec
+def _drawn(shell: Shell, state: State, layer: str, *, picture: bool, png: str | None) -> list[str]:
+    """Draw a grid: into a file, as lines for the terminal, or both."""
+    from lamina.fs import write_file
+    from lamina.states import ToroidalGrid
 
-    if find_spec("lamina.states.grid") is None:
-        raise click.UsageError("This version draws no grids.")
-    grid = import_module("lamina.states.grid").ToroidalGrid.from_state(state.arrays(), dict(state.metadata))
-    return str(grid.picture(width=shell.width, color=shell.out.enabled)).splitlines()
+    grid = ToroidalGrid.from_state(state)
+    if png is not None:
+        scale = max(1, min(8, 1024 // max(grid.dimensions)))
+        write_file(store_path(png), grid.png(scale, layer=layer), mode=0o644)
+    return grid.picture(width=shell.width, color=shell.out.enabled, layer=layer).splitlines() if picture else []
 
 
 @command.command("log", cls=Command, short_help="List versions, the newest first.")

@@ -21,6 +21,8 @@ def golden(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
     folder = tmp_path / "store"
     (folder / ".lamina").mkdir(parents=True)
     shutil.copyfile(kept, folder / ".lamina" / "catalog.db")
+    if kept.with_suffix(".packs").is_dir():
+        shutil.copytree(kept.with_suffix(".packs"), folder / ".lamina" / "packs")
     return folder, kept.with_suffix(".json")
 
 
@@ -47,6 +49,10 @@ def test_a_golden_store_takes_writes(golden: tuple[Path, Path]) -> None:
         assert store.memories.count() == expected["count"] + 1
         for memory in expected["memories"]:
             assert store.memories.get(memory["id"]).text == memory["text"]
+        for name, versions in expected.get("states", {}).items():
+            with store.states.open(name) as state:
+                store.states.commit(name, {"new": state[next(iter(state))].read()})
+            assert [one["id"] for one in versions] == [one.id for one in store.states.log(name)][1:]
         assert store.verify("full").ok
 
 

@@ -14,10 +14,11 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from lamina.fs import write_file
+from lamina.fs import make_dir, write_file
 from lamina.store import Store
 from lamina.store import open as open_store
 from lamina.testing._paths import TinyEmbedder
@@ -33,7 +34,8 @@ def build_golden(folder: Path) -> Path:
     """Make a golden store of the format that this version writes.
 
     Args:
-        folder: Gets ``format-N.db``, the catalog, and ``format-N.json``, all that it must say; neither may exist.
+        folder: Gets ``format-N.db``, the catalog, ``format-N.json``, all that it must say, and ``format-N.packs``, what
+            lies beside the catalog; none of them may exist.
 
     Returns:
         The catalog.
@@ -42,6 +44,7 @@ def build_golden(folder: Path) -> Path:
     try:
         with open_store(scratch / "store", embedder=TinyEmbedder()) as store:
             _fill(store)
+            _fill_states(store)
             moments = [change.at for change in store.memories.history(store.memories.list(limit=None)[-1].id)]
             expected = describe_store(store, [moments[0] + timedelta(seconds=1), *moments[1:]])
             version = store.stats()["format"]
@@ -51,6 +54,10 @@ def build_golden(folder: Path) -> Path:
         write_file(target, (scratch / "store" / ".lamina" / "catalog.db").read_bytes(), mode=0o644)
         text = json.dumps(expected, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
         write_file(target.with_suffix(".json"), text.encode("utf-8"), mode=0o644)
+        packs = target.with_suffix(".packs")
+        make_dir(packs, mode=0o755)
+        for pack in (scratch / "store" / ".lamina" / "packs").iterdir():
+            write_file(packs / pack.name, pack.read_bytes(), mode=0o644)
         return target
     finally:
         shutil.rmtree(scratch)
@@ -66,7 +73,9 @@ def describe_store(store: Store, moments: list[datetime]) -> dict[str, Any]:
     memories = store.memories.list(limit=None)
     ids = {memory.id for memory in memories}
     past = {hit.memory.id for moment in moments for hit in store.memories.recall("gone", mode="text", as_of=moment)}
+    states = {info.name: _plain_state(store, info.name) for info in store.states.list()}
     return {
+        **({"states": states} if states else {}),  # formats 1 and 2 had none
         "moments": [moment.isoformat() for moment in moments],
         "memories": [_plain(memory) for memory in memories],
         "history": {
@@ -119,6 +128,51 @@ def _fill(store: Store) -> None:
     store.memories.feedback(given.id, "helped")
     scrubbed = add("Nobody may ever read this one.", created_at=_BEGAN)
     store.memories.delete(scrubbed.id, purge=True)
+
+
+def _fill_states(store: Store) -> None:
+    """Versions in the catalog and in a pack, in every form that a shard may have, with names."""
+    import numpy as np
+
+    from lamina.states import draft
+
+    states = store.states
+    steps = np.arange(3000)
+    weights = (steps * 37 % 101 / 64 - 0.5).astype("<f4").reshape(-1, 4)
+    arrays = {
+        "weights": weights,
+        "deep": {"mask": steps[:9] % 2 == 0, "none": np.zeros((0, 3), "<i2"), "one": np.float64(-0.0)},
+        "sparse": np.where(steps % 97 == 0, steps, 0),
+        "odd": np.array([np.nan, np.inf, -np.inf, 5e-324]),
+    }
+    first = states.commit("net", arrays, step=1, message="first", metadata={"lr": 0.5, "é": [None]}, creator="ann")
+    states.update("net", {"weights": ([1, 700], np.full((2, 4), 9, "<f4"))})
+    states.tag("net", first, "baseline")
+    states.branch("net", "trial", first)
+    kept = draft.INLINE_BYTES
+    draft.INLINE_BYTES = 0  # what is larger than that lies in a pack
+    try:
+        states.commit("net", {"weights": weights[::-1].copy()}, branch="trial", parent=first)
+        states.commit("small", {"half": weights, "byte": weights + 1}, precision={"half": "float16", "byte": "int8"})
+    finally:
+        draft.INLINE_BYTES = kept
+    states.delete("small", states.tag("small", "main", "gone").tags[0])
+    slots = states.slots("slots")
+    slots.create({"short_term": weights[:8]})
+    slots.put("short_term", [3], weights[:1], surprise=0.75, timestamp=1_709_208_000_000_000)
+
+
+def _plain_state(store: Store, name: str) -> list[dict[str, Any]]:
+    found = []
+    for version in store.states.log(name):
+        with store.states.open(name, version) as state:
+            arrays = {
+                key: [str(state[key].dtype), list(state[key].shape), sha256(array.tobytes()).hexdigest()]
+                for key, array in state.arrays().items()
+            }
+        facts = {key: _json(value) for key, value in asdict(version).items() if key != "written"}
+        found.append({**facts, "arrays": arrays})
+    return found
 
 
 def _plain(memory: Memory) -> dict[str, Any]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from lamina.framing import Shown
     from lamina.memories import Memories
+    from lamina.saving import LoadedState, load_state, save_state
     from lamina.states import (
         ArrayChange,
         ArrayInfo,
@@ -104,6 +105,7 @@ __all__ = [
     "IndexView",
     "InvalidInputError",
     "LaminaError",
+    "LoadedState",
     "LockedError",
     "Memories",
     "Memory",
@@ -133,8 +135,10 @@ __all__ = [
     "VerifyReport",
     "Version",
     "__version__",
+    "load_state",
     "open",
     "repair",
+    "save_state",
 ]
 
 _STORE = {"Store", "open", "repair"}
@@ -187,6 +191,8 @@ def __getattr__(name: str) -> Any:
         module = "lamina.types"
     elif name == "Memories":
         module = "lamina.memories"
+    elif name in {"LoadedState", "load_state", "save_state"}:
+        module = "lamina.saving"
     elif name == "Shown":
         module = "lamina.framing"
     elif name in __all__:

@@ -16,6 +16,7 @@ BENCHMARKS: Final[Mapping[str, str]] = {
     "start": "How long fresh processes take: the bare interpreter, --version, import, list, a first recall.",
     "add": "A durable add: its fsyncs, and the time beside them; and many at once, with their memory.",
     "recall": "Recall at 1,000 and 50,000 memories, warm, and cold in a fresh process.",
+    "patterns": "Patterns and sessions: queries, trends, recording, importing, learning.",
     "locomo": "How often the right turns of long conversations are found (LoCoMo).",
 }
 """Every benchmark and its one line of help. The module of NAME is ``lamina.bench.NAME``."""

@@ -214,12 +214,20 @@ def failed(output: str) -> bool:
     return output[:20].lower().lstrip().startswith(("error", "exit code")) or any(mark in head for mark in _FAILURES)
 
 
+_ERROR_CLASS: Final = re.compile(r"\b[A-Z]\w*(?:Error|Exception)\b")
+_ERROR_WORD: Final = re.compile(r"(?i)\b(?:error|fatal|failed|not found)\b")
+
+
 def describe(error: str) -> str:
     """Return an error in its normal form: the line that names it, without the particulars."""
     lines = [line.strip() for line in error.splitlines() if line.strip()]
-    named = [line for line in lines if re.search(r"(?:\b[A-Z]\w*(?:Error|Exception|Warning)\b|\berror\b|\bE\d{3}\b)", line)]
-    line = (named[-1] if "Traceback" in error and named else (named or lines or [""])[0])[:400]
-    return normalise(re.sub(r"^[-*\s]+", "", line))[:120] or "error"
+    classes = [line for line in lines if _ERROR_CLASS.search(line)]
+    words = [line for line in lines if _ERROR_WORD.search(line)]
+    if classes:  # of a traceback the last line counts, of a list the first
+        line = classes[-1] if "Traceback" in error else classes[0]
+    else:
+        line = (words or lines or [""])[0]
+    return normalise(re.sub(r"^[-*\s]+", "", line[:400]))[:120] or "error"
 
 
 def _storable(path: str) -> bool:

@@ -227,6 +227,7 @@ def _m004_patterns(db: apsw.Connection) -> None:
         ) STRICT;
         CREATE INDEX pattern_use_pattern ON pattern_use (pattern, at, success);
         CREATE INDEX pattern_use_session ON pattern_use (session, pattern) WHERE session IS NOT NULL;
+        CREATE INDEX pattern_use_moved ON pattern_use (moved_from) WHERE moved_from IS NOT NULL;
 
         -- Derived: uses by day of UTC, by file and tool, and the words of steps and description.
         CREATE TABLE pattern_day (

@@ -38,6 +38,11 @@ if TYPE_CHECKING:
         StorageError,
     )
     from lamina.memories import Memories
+    from lamina.patterns import Patterns
+    from lamina.patterns.reports import LearnReport, Plan, Related, Suggestion, Trend, Week
+    from lamina.patterns.values import PATTERN_TYPES, Pattern
+    from lamina.sessions import Run, Sessions
+    from lamina.sessions.values import Call, ImportReport, Session, Turn
     from lamina.store import Store, open, repair  # noqa: A004 - lamina.open is the name that people type
     from lamina.types import (
         Change,
@@ -54,7 +59,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "PATTERN_TYPES",
     "AlreadyExistsError",
+    "Call",
     "Change",
     "ClosedError",
     "ConflictError",
@@ -67,27 +74,48 @@ __all__ = [
     "FormatError",
     "Hit",
     "Hits",
+    "ImportReport",
     "InvalidInputError",
     "LaminaError",
+    "LearnReport",
     "LockedError",
     "Memories",
     "Memory",
     "MissingReport",
     "NotFoundError",
+    "Pattern",
+    "Patterns",
+    "Plan",
     "PoisonedError",
     "Problem",
     "ReadOnlyError",
+    "Related",
     "RepairReport",
+    "Run",
+    "Session",
+    "Sessions",
     "StorageError",
     "Store",
+    "Suggestion",
     "TermMatch",
+    "Trend",
+    "Turn",
     "VerifyReport",
+    "Week",
     "__version__",
     "open",
     "repair",
 ]
 
 _STORE = {"Store", "open", "repair"}
+_ELSEWHERE = {
+    **dict.fromkeys(("LearnReport", "Plan", "Related", "Suggestion", "Trend", "Week"), "lamina.patterns.reports"),
+    **dict.fromkeys(("PATTERN_TYPES", "Pattern"), "lamina.patterns.values"),
+    **dict.fromkeys(("Call", "ImportReport", "Session", "Turn"), "lamina.sessions.values"),
+    "Patterns": "lamina.patterns",
+    "Run": "lamina.sessions",
+    "Sessions": "lamina.sessions",
+}
 _TYPES = {
     "Change",
     "Deletion",
@@ -110,6 +138,8 @@ def __getattr__(name: str) -> Any:
         module = "lamina.types"
     elif name == "Memories":
         module = "lamina.memories"
+    elif name in _ELSEWHERE:
+        module = _ELSEWHERE[name]
     elif name in __all__:
         module = "lamina.errors"
     else:

@@ -148,8 +148,12 @@ class Store:
         self._cache = cache
         self.memories = Memories(self._context)
         """What an agent knows."""
-        self._sessions: Any = None
-        self._patterns: Any = None
+        self._sessions: Sessions | None = None
+        self._patterns: Patterns | None = None
+        if self._context.scopes is None:
+            self._context.find_patterns = lambda query, limit: tuple(
+                self.patterns.fitting(query, limit=min(limit, 1_000))
+            )
 
     @property
     def sessions(self) -> Sessions:
@@ -163,7 +167,7 @@ class Store:
 
             self._check_whole("sessions belong to the whole store")
             self._sessions = Sessions(self._catalog)
-        return self._sessions  # type: ignore[no-any-return]
+        return self._sessions
 
     @property
     def patterns(self) -> Patterns:
@@ -177,7 +181,7 @@ class Store:
 
             self._check_whole("patterns belong to the whole store")
             self._patterns = Patterns(self._catalog)
-        return self._patterns  # type: ignore[no-any-return]
+        return self._patterns
 
     # --- facts -------------------------------------------------------------------------------------------------------
 

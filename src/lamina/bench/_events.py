@@ -24,13 +24,26 @@ HOT: Final = ("open the file", "edit it", "run its tests")
 """Steps of the pattern that gets a tenth of all uses."""
 START: Final = datetime(2026, 1, 5, tzinfo=UTC)
 _DAYS: Final = 330
-_VERBS: Final = "read edit search run build test deploy check format lint profile trace".split()
-_THINGS: Final = "parser config schema cache index client server queue router logger store codec".split()
+_VERBS: Final = ("read", "edit", "search", "run", "build", "test", "deploy", "check", "format", "lint", "trace", "ask")
+_THINGS: Final = (
+    "parser",
+    "config",
+    "schema",
+    "cache",
+    "index",
+    "client",
+    "server",
+    "queue",
+    "log",
+    "store",
+    "codec",
+    "key",
+)
 _FILES: Final = 2_000
 
 
 def uses(patterns: int, count: int, sessions: int, seed: int = 7) -> Iterator[dict[str, Any]]:
-    """Yield ``count`` uses of ``patterns`` patterns in ``sessions`` sessions, each pattern at least once if there is room.
+    """Yield ``count`` uses of ``patterns`` patterns in ``sessions`` sessions, each pattern at least once.
 
     How often patterns are used falls off like a power; a tenth of all uses is one pattern's. File ``f10`` is used with a
     tenth of the patterns, ``f50`` with half and ``f90`` with nine tenths; one type has half of all patterns.
@@ -43,7 +56,9 @@ def uses(patterns: int, count: int, sessions: int, seed: int = 7) -> Iterator[di
         at = START + timedelta(seconds=rng.random() * _DAYS * 86_400)
         files = [f"src/module{(which * 7 + extra) % _FILES}.py" for extra in range(which % 2)]
         share = which * 2_654_435_761 % 1_000
-        files += [name for name, limit in (("f10", 100), ("f50", 500), ("f90", 900)) if share < limit and number < patterns]
+        files += [
+            name for name, limit in (("f10", 100), ("f50", 500), ("f90", 900)) if share < limit and number < patterns
+        ]
         yield {
             "steps": HOT if hot else steps[which],
             "type": TYPES[5] if hot else _type(which),
@@ -72,7 +87,14 @@ def json_store(folder: Path, patterns: int, count: int, sessions: int) -> None:
     for use in uses(patterns, count, sessions):
         entry = gathered.setdefault(
             (use["type"], tuple(use["steps"])),
-            {"pattern_type": use["type"], "steps": list(use["steps"]), "files": [], "uses": 0, "successes": 0, "last": ""},
+            {
+                "pattern_type": use["type"],
+                "steps": list(use["steps"]),
+                "files": [],
+                "uses": 0,
+                "successes": 0,
+                "last": "",
+            },
         )
         entry["uses"] += 1
         entry["successes"] += use["success"]
@@ -91,10 +113,12 @@ def transcript(number: int, calls: int, seed: int = 11) -> Iterator[str]:
         at += timedelta(seconds=rng.randrange(1, 40))
         tool, given = _call(rng)
         said = " ".join(rng.choices(_THINGS + _VERBS, k=rng.randrange(20, 120)))
-        common = {"sessionId": session, "cwd": "/work/project", "timestamp": at.isoformat()}
+        common: dict[str, Any] = {"sessionId": session, "cwd": "/work/project", "timestamp": at.isoformat()}
         content = [{"type": "text", "text": said}, {"type": "tool_use", "id": f"t{call}", "name": tool, "input": given}]
         yield json.dumps({"type": "assistant", "uuid": f"a{call}", **common, "message": {"content": content}})
-        text = "\n".join(f"{line:4} {rng.choice(_VERBS)}({rng.choice(_THINGS)})" for line in range(rng.randrange(5, 80)))
+        text = "\n".join(
+            f"{line:4} {rng.choice(_VERBS)}({rng.choice(_THINGS)})" for line in range(rng.randrange(5, 80))
+        )
         result = {"type": "tool_result", "tool_use_id": f"t{call}", "content": text, "is_error": rng.random() < 0.1}
         yield json.dumps({"type": "user", "uuid": f"u{call}", **common, "message": {"content": [result]}})
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["OPTIONS", "run", "summary"]
 
 OPTIONS: Final = (
-    BenchOption(name="patterns", multiple=True, default=(1_000, 100_000), help="Patterns in the store; repeat for several."),
+    BenchOption(
+        name="patterns", multiple=True, default=(1_000, 100_000), help="Patterns in the store; repeat for several."
+    ),
     BenchOption(name="uses", multiple=True, default=(10_000, 1_000_000), help="Uses of them, one value for each size."),
     BenchOption(name="queries", default=300, help="Questions of each kind."),
     BenchOption(name="learn_sessions", default=10_000, help="Sessions to learn from."),
@@ -304,7 +306,9 @@ def summary(result: dict[str, Any]) -> list[str]:
         lines += [f"  {name:<28}{value:9.3f} ms" for name, value in rest.items() if value is not None]
         if entry["memory_mb"] is not None:
             lines.append(f"  {'memory above apsw':<28}{entry['memory_mb']:9.1f} MB")
-        lines.append(f"  {'recording':<28}{entry['uses_per_second']:9,.0f} uses/s, {entry['bytes_a_use']:.0f} bytes each")
+        lines.append(
+            f"  {'recording':<28}{entry['uses_per_second']:9,.0f} uses/s, {entry['bytes_a_use']:.0f} bytes each"
+        )
     imported, learned = result["import"], result["learn"]
     lines.append(
         f"import of transcripts: {imported['import_mb_per_second']:.1f} MB/s, a second time "

@@ -22,6 +22,7 @@ from lamina.maintain.salvage import TABLES, check_damage, open_file, salvage_row
 from lamina.maintain.verify import covers, lost_vectors, token_count, wrong_vectors
 from lamina.memories.context import Context
 from lamina.memories.drafts import bands_of, indexed
+from lamina.patterns.upkeep import rebuild_patterns
 from lamina.search.passages import cut
 from lamina.storage.catalog import SqliteCatalog
 from lamina.storage.connection import translate_sqlite
@@ -78,9 +79,10 @@ def rebuild(context: Context) -> RepairReport:
             for record in records()
             if not record.valid_to
         )
+        rebuild_patterns(writer)
         writer.announce_all()
     return RepairReport(
-        rebuilt=("passages", "tags", "text indexes", "near-duplicate bands"),
+        rebuilt=("passages", "tags", "text indexes", "near-duplicate bands", "counts of patterns"),
         recovered={},
         lost=tuple(lost),
         kept_aside=str(aside) if aside else None,

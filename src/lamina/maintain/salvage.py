@@ -23,9 +23,13 @@ from lamina.types import Problem
 
 __all__ = ["TABLES", "DamagedFile", "check_damage", "open_file", "salvage_rows"]
 
-TABLES = ("meta", "name", "dictionary", "dictionary_copy", "memory", "memory_tag", "use_count", "passage", "ending")
+_PATTERNS = ("session", "session_event", "session_archive", "pattern", "pattern_use", "pattern_prune")
+TABLES = (
+    *("meta", "name", "dictionary", "dictionary_copy", "memory", "memory_tag", "use_count", "passage", "ending"),
+    *_PATTERNS,
+)
 """What is kept of a damaged catalog; everything else is derived from it."""
-_NUMBERED = ("name", "dictionary", "dictionary_copy", "memory", "passage", "ending")
+_NUMBERED = ("name", "dictionary", "dictionary_copy", "memory", "passage", "ending", *_PATTERNS)
 """Tables whose first column is a whole number that counts upwards from 1."""
 _MADE_ANEW = ("memory_tag", "ending")
 """Tables that a repair makes anew or does without, so that nothing of them can be lost."""

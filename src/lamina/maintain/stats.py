@@ -38,6 +38,7 @@ def store_stats(folder: Path, context: Context) -> dict[str, Any]:
             types[known] = types.get(known, 0) + count
         counts = _counts(reader, filter.scopes)
         dictionary = reader.newest_dictionary()
+        patterns = _pattern_counts(reader) if context.scopes is None else {}
     return {
         "location": str(folder),
         "format": context.catalog.format,
@@ -47,6 +48,7 @@ def store_stats(folder: Path, context: Context) -> dict[str, Any]:
         "by_scope": dict(sorted(scopes.items())),
         "by_type": dict(sorted(types.items())),
         "history": counts.history,
+        **patterns,
         "passages": counts.passages,
         "vectors": counts.vectors,
         "vectors_waiting": counts.waiting,
@@ -58,6 +60,17 @@ def store_stats(folder: Path, context: Context) -> dict[str, Any]:
         "last_write": from_micros(counts.last_write).isoformat() if counts.last_write else None,
         "bytes_on_disk": bytes_on_disk(folder) if context.scopes is None else None,
     }
+
+
+def _pattern_counts(reader: Reader) -> dict[str, int]:
+    """Count sessions and patterns, which belong to no scope."""
+    ((sessions, events),) = reader.db.execute(
+        "SELECT count(*), coalesce(sum(turns + calls), 0) FROM session"
+    ).fetchall()
+    ((patterns, uses),) = reader.db.execute(
+        "SELECT count(*), coalesce(sum(uses), 0) FROM pattern WHERE state = 0"
+    ).fetchall()
+    return {"sessions": sessions, "events": events, "patterns": patterns, "pattern_uses": uses}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from lamina.config import Profile
 from lamina.errors import CorruptionError, InvalidInputError, LaminaError
 from lamina.memories.context import Context
 from lamina.memories.drafts import embed_texts, indexed
+from lamina.patterns import upkeep
 from lamina.search import duplicates
 from lamina.search.tokens import tokens
 from lamina.storage import fts
@@ -47,8 +48,11 @@ def verify_store(context: Context, level: str) -> VerifyReport:
             problems += _limited(_pages(reader, full=level == "full", checked=checked))
             if not problems:
                 problems += _limited(_structure(context, reader, checked))
+                problems += _limited(upkeep.problems(reader, checked))
             if level != "structure" and not any(problem.code == "page-damaged" for problem in problems):
                 problems += _limited(_contents(context, reader, full=level == "full", checked=checked))
+                if level == "full":
+                    problems += _limited(upkeep.content_problems(reader, context.catalog.codec, checked))
     except CorruptionError as error:
         problems.append(_problem("page-damaged", str(context.catalog.path), error.message, _REPAIR))
     return VerifyReport(level=level, problems=tuple(problems), checked=checked)

@@ -256,6 +256,7 @@ class Memories:
         exact: bool = False,
         token_budget: int | None = None,
         explain: bool = False,
+        include: Sequence[str] = ("memories",),
     ) -> Hits:
         """Find the memories that answer a question.
 
@@ -274,6 +275,7 @@ class Memories:
             exact: Compare vectors in full precision, without any index.
             token_budget: Stop at about so many tokens (four characters each), leaving near-duplicates out.
             explain: Fill ``Hit.explanation``.
+            include: ``memories``, ``patterns`` or both; patterns that fit the query come as ``patterns`` of the answer.
 
         Returns:
             Hits, best first; a list with ``notices``, ``left_out`` and ``text()`` besides.
@@ -302,6 +304,7 @@ class Memories:
             token_budget=token_budget,
             explain=explain,
             filters={name: value for name, value in filters.items() if value is not None},
+            include=include,
         )
         return recall(self._context, question)
 

@@ -6,23 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lamina.patterns.query import PatternQuery
-from lamina.patterns.recording import Recorder, check_use, record_many
 from lamina.patterns.rows import COLUMNS, erase, pattern_row, to_patterns
-from lamina.patterns.usage import Usage
-from lamina.patterns.values import (
-    FileLink,
-    LearnReport,
-    Pattern,
-    PatternExplanation,
-    PatternImport,
-    Plan,
-    Related,
-    Suggestion,
-    Trend,
-)
 from lamina.sessions.checks import (
     check_choice,
     check_id,
@@ -34,7 +21,22 @@ from lamina.sessions.checks import (
     moment,
 )
 from lamina.storage.catalog import SqliteCatalog
-from lamina.storage.records import from_micros, now_micros
+from lamina.storage.records import from_micros
+
+if TYPE_CHECKING:  # defining them takes longer than the first query
+    from lamina.patterns.mirror import Mirror
+    from lamina.patterns.reports import (
+        FileLink,
+        LearnReport,
+        PatternExplanation,
+        PatternImport,
+        Plan,
+        Related,
+        Suggestion,
+        Trend,
+    )
+    from lamina.patterns.usage import Usage
+    from lamina.patterns.values import Pattern
 
 __all__ = ["Patterns"]
 
@@ -51,7 +53,7 @@ class Patterns:
 
     def __init__(self, catalog: SqliteCatalog) -> None:
         self._catalog = catalog
-        self._mirror: Any = None
+        self._mirror: Mirror | None = None
 
     # --- recording ---------------------------------------------------------------------------------------------------
 
@@ -87,6 +89,8 @@ class Patterns:
         Raises:
             InvalidInputError: A value that may not be stored; it names it.
         """
+        from lamina.patterns.recording import Recorder, check_use
+
         use = check_use(
             {
                 "steps": steps,
@@ -109,9 +113,7 @@ class Patterns:
         self._follow([pattern.id])
         return pattern
 
-    def record_many(
-        self, events: Iterable[Mapping[str, Any]], *, progress: Callable[[int], None] | None = None
-    ) -> int:
+    def record_many(self, events: Iterable[Mapping[str, Any]], *, progress: Callable[[int], None] | None = None) -> int:
         """Record many uses in durable batches, with flat memory.
 
         Args:
@@ -125,6 +127,8 @@ class Patterns:
             InvalidInputError: An event that may not be stored; ``details`` has its place (``item``) and how many were
                 ``recorded`` before, which are kept.
         """
+        from lamina.patterns.recording import record_many
+
         try:
             return record_many(self._catalog, events, progress)
         finally:
@@ -181,6 +185,8 @@ class Patterns:
         Raises:
             NotFoundError: There is none of this id.
         """
+        from lamina.patterns.usage import Usage
+
         with self._catalog.read("looking up a pattern") as reader:
             row = pattern_row(reader, check_id(id, "pattern"))
         return Usage(self._catalog, row[0], row[1])
@@ -286,7 +292,9 @@ class Patterns:
                 "SELECT n.value, count(*), sum(p.uses), sum(p.successes) FROM pattern p JOIN name n ON n.id = p.type "
                 "WHERE p.state = 0 GROUP BY p.type ORDER BY count(*) DESC, n.value"
             ).fetchall()
-            origins = dict(db.execute("SELECT origin, count(*) FROM pattern WHERE state = 0 GROUP BY origin").fetchall())
+            origins = dict(
+                db.execute("SELECT origin, count(*) FROM pattern WHERE state = 0 GROUP BY origin").fetchall()
+            )
             gone = dict(db.execute("SELECT state, count(*) FROM pattern WHERE state <> 0 GROUP BY state").fetchall())
             ((rate, newest),) = db.execute(
                 "SELECT avg(success_rate), max(last_used) FROM pattern WHERE state = 0"
@@ -298,7 +306,9 @@ class Patterns:
             "successes": sum(row[3] for row in types),
             "mean_success_rate": rate,
             "by_type": {row[0]: row[1] for row in types},
-            "by_origin": {name: origins.get(place, 0) for place, name in enumerate(("recorded", "learned", "imported"))},
+            "by_origin": {
+                name: origins.get(place, 0) for place, name in enumerate(("recorded", "learned", "imported"))
+            },
             "removed": gone.get(1, 0),
             "merged": gone.get(2, 0),
             "files_and_tools": files,
@@ -403,9 +413,7 @@ class Patterns:
 
     # --- files -------------------------------------------------------------------------------------------------------
 
-    def export(
-        self, path: str | os.PathLike[str], *, format: str | None = None, replace: bool = False
-    ) -> Path:
+    def export(self, path: str | os.PathLike[str], *, format: str | None = None, replace: bool = False) -> Path:
         """Write all patterns with all of their uses to a file, or to a folder of markdown.
 
         Args:
@@ -452,7 +460,7 @@ class Patterns:
         """Import the aircher file store and check that all of it arrived; see ``PatternImport.verified``."""
         return self.import_file(folder, format="aircher")
 
-    def mirror(self, folder: str | os.PathLike[str]) -> Any:
+    def mirror(self, folder: str | os.PathLike[str]) -> Mirror:
         """Keep a folder of markdown in step with the patterns, for as long as this handle is open.
 
         Every change through this handle is written to the folder as well, after the catalog has it. What other
@@ -475,4 +483,3 @@ class Patterns:
     def _refresh(self) -> None:
         if self._mirror is not None:
             self._mirror.refresh()
-

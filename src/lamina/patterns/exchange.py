@@ -19,7 +19,7 @@ from lamina.patterns.forms.table import read_csv, write_csv
 from lamina.patterns.mirror import write_folder
 from lamina.patterns.recording import Recorder, Use
 from lamina.patterns.related import file_edges
-from lamina.patterns.values import PatternImport
+from lamina.patterns.reports import PatternImport
 from lamina.sessions.checks import check_choice
 from lamina.storage.catalog import SqliteCatalog
 from lamina.storage.writer import Writer
@@ -46,7 +46,9 @@ def exported(catalog: SqliteCatalog, form: str) -> Iterator[bytes]:
     yield from _WRITERS[form](entries(catalog))
 
 
-def export_to(catalog: SqliteCatalog, path: str | PathLike[str], form: str | None, *, replace: bool) -> tuple[Path, str, int]:
+def export_to(
+    catalog: SqliteCatalog, path: str | PathLike[str], form: str | None, *, replace: bool
+) -> tuple[Path, str, int]:
     """Write all patterns to a file, or to a folder of markdown; return where, in which form, and how many.
 
     Raises:
@@ -59,7 +61,9 @@ def export_to(catalog: SqliteCatalog, path: str | PathLike[str], form: str | Non
     if chosen == "markdown":
         if place.is_dir() and any(place.iterdir()) and not replace:
             raise AlreadyExistsError(
-                f"{place} is there and not empty.", hint="Choose another folder, or replace what it has.", path=str(place)
+                f"{place} is there and not empty.",
+                hint="Choose another folder, or replace what it has.",
+                path=str(place),
             )
         write_folder(catalog, place)
         return place, chosen, count

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from lamina.patterns.reports import Evidence, PatternExplanation
 from lamina.patterns.rows import to_patterns
-from lamina.patterns.values import Evidence, Pattern, PatternExplanation
+from lamina.patterns.values import Pattern
 from lamina.storage.reader import Reader
 from lamina.storage.records import from_micros, now_micros, to_micros
 
@@ -23,7 +24,8 @@ def explain(reader: Reader, row: tuple[Any, ...], limit: int) -> PatternExplanat
         (row[0], limit),
     ).fetchall()
     ((elsewhere, learned),) = db.execute(
-        "SELECT coalesce(sum(session IS NULL), 0), coalesce(sum(learned), 0) FROM pattern_use WHERE pattern = ?", (row[0],)
+        "SELECT coalesce(sum(session IS NULL), 0), coalesce(sum(learned), 0) FROM pattern_use WHERE pattern = ?",
+        (row[0],),
     ).fetchall()
     merged = db.execute("SELECT id FROM pattern WHERE merged_into = ? AND state = 2 ORDER BY id", (row[0],)).fetchall()
     return PatternExplanation(

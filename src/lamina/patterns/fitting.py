@@ -56,7 +56,8 @@ def fitting(reader: Reader, question: str, limit: int) -> list[Pattern]:
     rows = [row for row in reader.db.execute(sql, candidates) if covered[row[0]] >= _LEAST * whole]
     values = to_patterns(reader, rows)
     scored = [
-        (covered[row[0]] / whole * (1 + value.effectiveness) / 2, value) for row, value in zip(rows, values, strict=True)
+        (covered[row[0]] / whole * (1 + value.effectiveness) / 2, value)
+        for row, value in zip(rows, values, strict=True)
     ]
     scored.sort(key=lambda pair: (-pair[0], pair[1].id))
     return [value for _, value in scored[:limit]]

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from lamina.patterns.identity import pattern_id
 from lamina.patterns.mining import Found, frequent_pairs, frequent_sequences
-from lamina.patterns.recording import Recorder, Use, forget_uses
+from lamina.patterns.recording import Recorder, Use, forget_uses, roomy
+from lamina.patterns.reports import LearnReport
 from lamina.patterns.traces import MAX_EDITED, Trace, make_trace, pack_trace, unpack_trace
-from lamina.patterns.values import FILE_COMBO, LearnReport
+from lamina.patterns.values import FILE_COMBO
 from lamina.sessions.checks import check_id, check_number, check_whole
 from lamina.storage.catalog import SqliteCatalog
 from lamina.storage.reader import Reader
@@ -176,9 +177,7 @@ def _fixes(known: Sequence[_Session], support: int) -> list[Found]:
     for place, session in enumerate(known):
         for pair in session.trace.fixes:
             places.setdefault(pair, []).append(place)
-    return [
-        Found(pair, where, [True] * len(where)) for pair, where in sorted(places.items()) if len(where) >= support
-    ]
+    return [Found(pair, where, [True] * len(where)) for pair, where in sorted(places.items()) if len(where) >= support]
 
 
 def _named(reader: Reader, kind: str, found: Found) -> _Pattern:
@@ -233,7 +232,7 @@ def _store(
     touched: set[int] = set()
     total = done = 0
     for part in _portions(known, by_session):
-        with catalog.write("writing what was learned") as writer:
+        with catalog.write("writing what was learned") as writer, roomy(writer):
             uses: list[Use] = []
             for place in part:
                 session = known[place]

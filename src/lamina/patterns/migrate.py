@@ -12,7 +12,7 @@ from typing import Any, Final
 from lamina.errors import InvalidInputError, LaminaError
 from lamina.patterns.exchange import import_entries
 from lamina.patterns.forms.entries import iso
-from lamina.patterns.values import PatternImport
+from lamina.patterns.reports import PatternImport
 from lamina.sessions.importing import import_path
 from lamina.sessions.readers.aircher import strings
 from lamina.sessions.readers.records import time_of

@@ -1,8 +1,10 @@
 """From the filters of a query to one indexed SQL statement.
 
 There are two ways to answer. Walk the index of the wanted order and test the filters, until enough were found: good
-where many patterns fit. Or take the filter that the fewest patterns fit and sort those: good where few do. How many fit
-is looked up first, at most :data:`_FEW` entries of an index for each filter, so that neither way has to go through all.
+where many patterns fit. Or take the filter that the fewest patterns fit and sort those: good where few do. With N
+patterns of which n fit, finding k costs about k N / n steps the one way and n the other, so the second is taken up to
+n = sqrt(k N). How many fit is looked up first, in at most so many entries of an index for each filter, and neither way has
+to go through all patterns.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from lamina.storage.reader import Reader
 
 __all__ = ["ORDERS", "Filters", "Statement", "compile_query"]
 
-_FEW: Final = 1_000
-"""Patterns up to which a filter is answered first and sorted afterwards: about a millisecond."""
+_LEAST: Final = 20
+_MOST: Final = 2_000
+"""Bounds of the patterns up to which a filter is answered first and sorted afterwards; 2,000 take about 2 ms."""
 
 ORDERS: Final[dict[str, tuple[str, str]]] = {
     "effectiveness": ("p.rank DESC", "pattern_rank"),
@@ -67,7 +70,9 @@ class _Source:
     bindings: tuple[Any, ...]
 
 
-def compile_query(reader: Reader, filters: Filters, order: str, limit: int | None, *, counting: bool = False) -> Statement:
+def compile_query(
+    reader: Reader, filters: Filters, order: str, limit: int | None, *, counting: bool = False
+) -> Statement:
     """Return the statement that answers a query.
 
     Args:
@@ -78,7 +83,7 @@ def compile_query(reader: Reader, filters: Filters, order: str, limit: int | Non
         counting: Count instead of returning rows.
     """
     terms, index = ORDERS[order]
-    source = _narrowest(reader, filters)
+    source = _narrowest(reader, filters, limit, counting=counting)
     sure = source is not None
     sql = [source.join if source else f"FROM pattern p INDEXED BY {index}"]
     bindings: list[Any] = list(source.bindings) if source else []
@@ -134,11 +139,16 @@ def _plain_tests(filters: Filters, tests: list[str], bindings: list[Any]) -> Non
             bindings.append(value)
 
 
-def _narrowest(reader: Reader, filters: Filters) -> _Source | None:
+def _narrowest(reader: Reader, filters: Filters, limit: int | None, *, counting: bool) -> _Source | None:
     """Return the filter that the fewest patterns fit, or None where all of them have many."""
+    sources = _sources(filters)
+    if not sources:
+        return None
+    ((last,),) = reader.db.execute("SELECT coalesce(max(seq), 0) FROM pattern").fetchall()
+    few = _MOST if limit is None or counting else min(_MOST, max(_LEAST, int((limit * last) ** 0.5)))
     best: tuple[int, _Source] | None = None
-    for source in _sources(filters):
-        most = _FEW if best is None else best[0]
+    for source in sources:
+        most = few if best is None else best[0]
         ((count,),) = reader.db.execute(source.count, (*source.bindings, most)).fetchall()
         if count < most:
             best = (count, source)

@@ -3,8 +3,9 @@
 * A pattern is *ineffective* where the upper end of its success rate's interval is below 0.3, or where it was not used
   for 90 days and its effectiveness is below 0.5 (both can be set).
 * Two patterns of a type are *near-duplicates* where they have as many steps, and these are alike by more than 0.85 in the
-  mean: twice the words in common, in matching stretches, by the words of both (Ratcliff and Metzener 1988). Pairs to
-  compare are found by MinHash. A part of a longer sequence is no duplicate of it. The one with fewer uses is merged into the other: its uses move there, and recording it counts there.
+  mean: twice the words in common, in matching stretches, by the words of both (Ratcliff and Metzener 1988). Those are
+  compared that have all words but one in common or, of long patterns, a band of MinHash, each with the most used of its
+  group. A part of a longer sequence is no duplicate of it. The one with fewer uses is merged into the other: its uses move there, and recording it counts there.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from datetime import timedelta
 from typing import Any, Final
 
 from lamina.errors import ConflictError, NotFoundError
+from lamina.patterns.reports import Merge, Plan, Removal
 from lamina.patterns.rows import ACTIVE, MERGED, REMOVED, erase, refresh
-from lamina.patterns.values import Merge, Plan, Removal
 from lamina.search.outcomes import effectiveness, wilson
 from lamina.sessions.archive import old_sessions, pack, unpack
 from lamina.storage.catalog import SqliteCatalog
@@ -24,12 +25,12 @@ from lamina.storage.reader import Reader
 from lamina.storage.records import from_micros, now_micros
 from lamina.storage.writer import Writer
 
-__all__ = ["UNDO_DAYS", "plan_prune", "prune", "undo"]
+__all__ = ["UNDO_DAYS", "prune", "undo"]
 
 UNDO_DAYS: Final = 30
 _DAY: Final = 86_400 * 1_000_000
-_WIDEST_BAND: Final = 200
-"""Patterns of one band that are compared with each other; a band shared by more says nothing."""
+_LONG: Final = 14
+"""Words from which on two patterns above the usual similarity may differ in more than one."""
 
 
 def prune(
@@ -43,81 +44,80 @@ def prune(
     archive_max_quality: float | None,
     dry_run: bool,
 ) -> Plan:
-    """Plan and, unless it is a dry run, do it, all patterns in one transaction; see :meth:`Patterns.prune`."""
-    options = (max_upper, unused_days, min_effectiveness, similarity)
+    """Plan and, unless it is a dry run, do it, all in one transaction; see :meth:`Patterns.prune`.
+
+    The plan is made from a view of its own, since comparing takes a while. What changed in the meantime so that the plan
+    is not true of it any more is left as it is.
+    """
+    limits = (max_upper, unused_days, min_effectiveness)
+    with catalog.read("planning what to prune") as reader:
+        remove, rows = _ineffective_ones(reader, limits)
+        old = [] if archive_days is None else old_sessions(reader, timedelta(days=archive_days), archive_max_quality)
+        expired = len(_expired(reader))
+    merge = tuple(_near(rows, similarity))
     if dry_run:
-        with catalog.read("planning what to prune") as reader:
-            return _planned(reader, options, archive_days, archive_max_quality)[0]
+        return Plan(remove=remove, merge=merge, archive=tuple(old), expired=expired, dry_run=True)
     with catalog.write("pruning patterns") as writer:
-        plan, numbers = _planned(writer, options, archive_days, archive_max_quality)
-        expired = _expired(writer)
-        erase(writer, expired, remember=True)
-        if not (plan.remove or plan.merge or plan.archive):
-            return Plan(expired=len(expired))
+        gone = _expired(writer)
+        erase(writer, gone, remember=True)
+        remove = tuple(entry for entry in remove if _still_ineffective(writer, entry.id, limits))
+        merge = tuple(pair for pair in merge if _number(writer, pair.id) and _number(writer, pair.into))
+        if not (remove or merge or old):
+            return Plan(expired=len(gone))
         at = now_micros()
         ((run,),) = writer.db.execute(
-            "INSERT INTO pattern_prune (at, plan) VALUES (?, ?) RETURNING seq",
-            (at, json.dumps({"archived": plan.archive})),
+            "INSERT INTO pattern_prune (at, plan) VALUES (?, ?) RETURNING seq", (at, json.dumps({"archived": old}))
         ).fetchall()
-        for entry in plan.remove:
-            writer.db.execute(
-                "UPDATE pattern SET state = ?, prune = ? WHERE seq = ?", (REMOVED, run, numbers[entry.id])
-            )
-        for pair in plan.merge:
-            _merge(writer, numbers[pair.id], numbers[pair.into], run)
-        refresh(writer, [numbers[pair.into] for pair in plan.merge])
-        for id in plan.archive:
-            rows = writer.db.execute("SELECT seq FROM session WHERE id = ?", (id,)).fetchall()
-            pack(writer, catalog.codec, rows[0][0], id)
+        for entry in remove:
+            writer.db.execute("UPDATE pattern SET state = ?, prune = ? WHERE id = ?", (REMOVED, run, entry.id))
+        targets = {_merge(writer, pair, run) for pair in merge}
+        refresh(writer, sorted(targets))
+        for id in old:
+            found = writer.db.execute("SELECT seq FROM session WHERE id = ? AND archived_at IS NULL", (id,)).fetchall()
+            for (number,) in found:
+                pack(writer, catalog.codec, number, id)
     return Plan(
-        remove=plan.remove,
-        merge=plan.merge,
-        archive=plan.archive,
-        expired=len(expired),
+        remove=remove,
+        merge=merge,
+        archive=tuple(old),
+        expired=len(gone),
         id=f"prune-{run}",
         undo_until=from_micros(at + UNDO_DAYS * _DAY),
     )
 
 
-def _planned(
-    reader: Reader,
-    options: tuple[float, float, float, float],
-    archive_days: float | None,
-    archive_max_quality: float | None,
-) -> tuple[Plan, dict[str, int]]:
-    remove, merge, numbers = plan_prune(reader, *options)
-    archive = [] if archive_days is None else old_sessions(reader, timedelta(days=archive_days), archive_max_quality)
-    expired = len(_expired(reader))
-    return Plan(remove=remove, merge=merge, archive=tuple(archive), expired=expired, dry_run=True), numbers
+def _number(reader: Reader, id: str) -> int | None:
+    """Return the number of a pattern in use, or None."""
+    for (number,) in reader.db.execute("SELECT seq FROM pattern WHERE id = ? AND state = 0", (id,)):
+        return int(number)
+    return None
 
 
-def plan_prune(
-    reader: Reader, max_upper: float, unused_days: float, min_effectiveness: float, similarity: float
-) -> tuple[tuple[Removal, ...], tuple[Merge, ...], dict[str, int]]:
-    """Return what is ineffective, what is nearly the same, and the numbers of the patterns named."""
+def _ineffective_ones(
+    reader: Reader, limits: tuple[float, float, float]
+) -> tuple[tuple[Removal, ...], list[tuple[Any, ...]]]:
+    """Return what is ineffective, and the rows of all others."""
     now = now_micros()
     remove: list[Removal] = []
-    numbers: dict[str, int] = {}
     kept: list[tuple[Any, ...]] = []
     for row in reader.db.execute(
-        "SELECT seq, id, type, steps, uses, successes, last_used, description FROM pattern WHERE state = 0 ORDER BY seq"
+        "SELECT seq, id, type, steps, uses, successes, last_used FROM pattern WHERE state = 0 ORDER BY seq"
     ):
-        reason = _ineffective(row[4], row[5], row[6], now, (max_upper, unused_days, min_effectiveness))
+        reason = _ineffective(row[4], row[5], row[6], now, limits)
         if reason:
             remove.append(Removal(id=row[1], reason=reason))
-            numbers[row[1]] = row[0]
         else:
             kept.append(row)
-    merge = list(_near(kept, similarity))
-    by_id = {row[1]: row[0] for row in kept}
-    for pair in merge:
-        numbers[pair.id], numbers[pair.into] = by_id[pair.id], by_id[pair.into]
-    return tuple(remove), tuple(merge), numbers
+    return tuple(remove), kept
 
 
-def _ineffective(
-    uses: int, successes: int, last_used: int, now: int, limits: tuple[float, float, float]
-) -> str | None:
+def _still_ineffective(writer: Writer, id: str, limits: tuple[float, float, float]) -> bool:
+    sql = "SELECT uses, successes, last_used FROM pattern WHERE id = ? AND state = 0"
+    rows = writer.db.execute(sql, (id,)).fetchall()
+    return any(_ineffective(*row, now_micros(), limits) for row in rows)
+
+
+def _ineffective(uses: int, successes: int, last_used: int, now: int, limits: tuple[float, float, float]) -> str | None:
     """Return why a pattern is ineffective, or None; one that was never used is not judged."""
     if not uses:
         return None
@@ -134,32 +134,43 @@ def _ineffective(
 
 def _near(rows: Sequence[tuple[Any, ...]], similarity: float) -> Iterable[Merge]:
     """Yield merges: each pattern into one that is like it and used more; none is both merged and merged into."""
-    from lamina.search.duplicates import bands
     from lamina.search.tokens import tokens
 
     words = [[tokens(step) for step in json.loads(row[3])] for row in rows]
-    groups: dict[tuple[int, int, int], list[int]] = {}
-    for place, found in enumerate(bands([[word for step in steps for word in step] for steps in words])):
-        for band in set(found):
-            groups.setdefault((rows[place][2], len(words[place]), band), []).append(place)
-    pairs: set[tuple[int, int]] = set()
-    for places in groups.values():
-        if 1 < len(places) <= _WIDEST_BAND:
-            pairs.update((one, other) for number, one in enumerate(places) for other in places[number + 1 :])
-    alike = [
-        (value, one, other)
-        for one, other in pairs
-        if (value := _likeness(words[one], words[other])) > similarity
-    ]
-    gone: dict[int, None] = {}
+    pairs: dict[tuple[int, int], None] = {}
+    for places in _groups(rows, words):
+        keep = min(places, key=lambda place: (-rows[place][4], place))
+        pairs.update(((keep, place), None) for place in places if place != keep)
+    alike = [(value, keep, drop) for keep, drop in pairs if (value := _likeness(words[keep], words[drop])) > similarity]
+    gone: set[int] = set()
     into: set[int] = set()
-    for value, one, other in sorted(alike, key=lambda entry: (-entry[0], entry[1], entry[2])):
-        keep, drop = sorted((one, other), key=lambda place: (-rows[place][4], place))
+    for value, keep, drop in sorted(alike, key=lambda entry: (-entry[0], entry[1], entry[2])):
         if keep in gone or drop in gone or drop in into:
             continue
-        gone[drop] = None
+        gone.add(drop)
         into.add(keep)
         yield Merge(id=rows[drop][1], into=rows[keep][1], similarity=value)
+
+
+def _groups(rows: Sequence[tuple[Any, ...]], words: Sequence[Sequence[Sequence[str]]]) -> Iterable[list[int]]:
+    """Yield groups of patterns, of one type and as many steps, that may be near-duplicates."""
+    from lamina.search.duplicates import bands
+
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    long: list[int] = []
+    for place, steps in enumerate(words):
+        flat = sorted(word for step in steps for word in step)
+        head = (rows[place][2], len(steps))
+        keys = {hash((*head, *flat[:cut], "", *flat[cut + 1 :])) for cut in range(len(flat))}
+        for key in {*keys, hash((*head, *flat))}:
+            groups.setdefault((key,), []).append(place)
+        if len(flat) >= _LONG:
+            long.append(place)
+    marks = bands([[word for step in words[place] for word in step] for place in long])
+    for place, found in zip(long, marks, strict=True):
+        for band in set(found):
+            groups.setdefault((rows[place][2], len(words[place]), band), []).append(place)
+    yield from (places for places in groups.values() if len(places) > 1)
 
 
 def _likeness(one: Sequence[Sequence[str]], other: Sequence[Sequence[str]]) -> float:
@@ -170,14 +181,18 @@ def _likeness(one: Sequence[Sequence[str]], other: Sequence[Sequence[str]]) -> f
     return sum(1.0 if a == b else SequenceMatcher(None, a, b, autojunk=False).ratio() for a, b in pairs) / len(one)
 
 
-def _merge(writer: Writer, number: int, into: int, run: int) -> None:
-    """Move a pattern's uses to another; each keeps the name of the one that it was recorded for."""
+def _merge(writer: Writer, pair: Merge, run: int) -> int:
+    """Move a pattern's uses to another, each keeping the name of the one it was recorded for; return the other."""
+    number, into = _number(writer, pair.id), _number(writer, pair.into)
+    assert number is not None
+    assert into is not None
     writer.db.execute(
         "UPDATE pattern_use SET pattern = ?2, moved_from = coalesce(moved_from, ?1) WHERE pattern = ?1", (number, into)
     )
     writer.db.execute(
         "UPDATE pattern SET state = ?, merged_into = ?, prune = ? WHERE seq = ?", (MERGED, into, run, number)
     )
+    return into
 
 
 def _expired(reader: Reader) -> list[int]:

@@ -6,13 +6,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lamina.patterns.planning import ORDERS, Filters, Statement, compile_query
 from lamina.patterns.rows import ORIGINS, to_patterns
-from lamina.patterns.values import Pattern, QueryPlan
 from lamina.search.outcomes import HALF_LIFE_MICROS
-from lamina.search.tokens import query_terms
 from lamina.sessions.checks import (
     bad,
     check_choice,
@@ -23,11 +21,14 @@ from lamina.sessions.checks import (
     check_time,
     check_whole,
 )
-from lamina.sessions.rows import session_number
 from lamina.storage.catalog import SqliteCatalog
 from lamina.storage.names import NameKind
 from lamina.storage.reader import Reader
 from lamina.storage.records import now_micros
+
+if TYPE_CHECKING:
+    from lamina.patterns.reports import QueryPlan
+    from lamina.patterns.values import Pattern
 
 __all__ = ["Order", "PatternQuery"]
 
@@ -110,6 +111,8 @@ class PatternQuery:
 
     def matching(self, text: str) -> PatternQuery:
         """Only with all of these words in steps or description, whatever their form (``tests`` finds ``testing``)."""
+        from lamina.search.tokens import query_terms
+
         words = tuple(dict.fromkeys(query_terms(check_text(text, "text"))))
         if not words:
             raise bad("The text has no word to look for.", "Pass at least one word.")
@@ -150,6 +153,8 @@ class PatternQuery:
 
     def explain(self) -> QueryPlan:
         """Return the SQL that answers the query, and how SQLite runs it."""
+        from lamina.patterns.reports import QueryPlan
+
         with self._catalog.read("explaining a query") as reader:
             statement = self._statement(reader)
             rows = reader.db.execute(f"EXPLAIN QUERY PLAN {statement.sql}", statement.bindings).fetchall()
@@ -173,16 +178,22 @@ class PatternQuery:
             else tuple(reader.name_id(NameKind.PATTERN_TYPE, name) or _NOBODY for name in wanted.types),
             links=tuple(links),
             terms=wanted.words,
-            session=None if wanted.session is None else session_number(reader, wanted.session) or _NOBODY,
+            session=None if wanted.session is None else _session(reader, wanted.session),
             since=wanted.since,
             until=wanted.until,
             min_rate=wanted.min_rate,
             max_rate=wanted.max_rate,
             min_uses=wanted.min_uses,
             min_rank=_rank(wanted.min_effectiveness),
-            origin=None if wanted.origin is None else ORIGINS.index(wanted.origin),  # type: ignore[arg-type]
+            origin=None if wanted.origin is None else ORIGINS.index(wanted.origin),
         )
         return compile_query(reader, filters, wanted.order, wanted.limit, counting=counting)
+
+
+def _session(reader: Reader, id: str) -> int:
+    from lamina.sessions.rows import session_number
+
+    return session_number(reader, id) or _NOBODY
 
 
 def _rank(effectiveness: float | None) -> float | None:

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import timedelta
+from operator import itemgetter
+from typing import Any, Final, TypeVar
 
 from lamina.errors import InvalidInputError
 from lamina.patterns.identity import pattern_id, steps_json
 from lamina.patterns.rows import ACTIVE, DAY, MERGED, ORIGINS, REMOVED, terms_of, write_terms, write_totals
 from lamina.sessions.checks import check_files, check_id, check_line, check_number, check_strings, moment
-from lamina.sessions.masking import Masker
+from lamina.sessions.masking import Masker, suspicious
 from lamina.sessions.rows import SessionDraft, ensure_session, packed, unpacked
 from lamina.storage.catalog import SqliteCatalog
 from lamina.storage.names import NameKind
 from lamina.storage.records import now_micros
 from lamina.storage.writer import Writer
 
-__all__ = ["EVENT_FIELDS", "Recorder", "Use", "check_use", "forget_uses", "record_many"]
+__all__ = ["EVENT_FIELDS", "Recorder", "Use", "check_use", "forget_uses", "record_many", "roomy"]
 
 EVENT_FIELDS: Final = ("steps", "type", "success", "files", "tools", "session", "description", "at", "duration")
 MAX_STEPS: Final = 200
-_BATCH: Final = 20_000
+_BATCH: Final = 40_000
+_PORTION: Final = 500
+_PAIRS: Final = 200
+_CACHE_KB: Final = 65_536
+"""Pages that a bulk write may hold in memory; with the usual 8 MB it would write them twice."""
+_PLACE: Final = itemgetter(0, 1)
+_ORIGIN: Final = {name: number for number, name in enumerate(ORIGINS)}
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,10 +73,17 @@ def check_use(values: Mapping[str, Any]) -> Use:
     success = values["success"]
     if not isinstance(success, (bool, int)) or success not in (0, 1):
         raise InvalidInputError(f"success is {success!r}, not True or False.", hint="Pass how it went.")
-    masker = Masker()
-    steps = tuple(masker.text(step) for step in check_strings(values["steps"], "steps", least=1, most=MAX_STEPS))
+    steps = check_strings(values["steps"], "steps", least=1, most=MAX_STEPS)
+    files = check_files(values.get("files") or ())
+    tools = values.get("tools")
+    description = check_line(values.get("description"), "description")
+    if suspicious("\n".join((*steps, *files, description or ""))):
+        masker = Masker()
+        steps = tuple(masker.text(step) for step in steps)
+        files = tuple(masker.text(path) for path in files)
+        description = masker.line(description)
     duration = values.get("duration")
-    seconds = duration.total_seconds() if hasattr(duration, "total_seconds") else duration
+    seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
     session = values.get("session")
     return Use(
         id=pattern_id(kind, steps),
@@ -74,12 +91,23 @@ def check_use(values: Mapping[str, Any]) -> Use:
         steps=steps,
         success=bool(success),
         at=moment(values.get("at")),
-        files=tuple(masker.text(path) for path in check_files(values.get("files") or ())),
-        tools=tuple(dict.fromkeys(check_strings(values.get("tools") or (), "tools"))),
+        files=files,
+        tools=tuple(dict.fromkeys(check_strings(tools, "tools"))) if tools else (),
         session=None if session is None else check_id(getattr(session, "id", session)),
-        description=masker.line(check_line(values.get("description"), "description")),
+        description=description,
         duration=None if seconds is None else int(check_number(seconds, "duration", 0, 1e9) * 1e6),
     )
+
+
+@contextmanager
+def roomy(writer: Writer) -> Iterator[None]:
+    """Give a bulk write a larger cache while it lasts."""
+    usual = writer.db.pragma("cache_size")
+    writer.db.pragma("cache_size", -_CACHE_KB)
+    try:
+        yield
+    finally:
+        writer.db.pragma("cache_size", usual)
 
 
 def record_many(
@@ -97,7 +125,7 @@ def record_many(
     def store() -> None:
         nonlocal done
         if batch:
-            with catalog.write("recording uses of patterns") as writer:
+            with catalog.write("recording uses of patterns") as writer, roomy(writer):
                 Recorder(writer).add(batch)
             done += len(batch)
             batch.clear()
@@ -137,6 +165,7 @@ class Recorder:
         self._db = writer.db
         self._known: dict[str, tuple[int, int | None]] = {}
         self._sessions: dict[str, int] = {}
+        self._names: dict[tuple[NameKind, str], int] = {}
         self.new: list[str] = []
         """Ids of the patterns that were made."""
         self.touched: dict[int, None] = {}
@@ -144,107 +173,133 @@ class Recorder:
 
     def add(self, uses: Iterable[Use]) -> None:
         """Write uses, and move counts along."""
+        uses = list(uses)
+        self._look_up(uses)
         rows: list[tuple[Any, ...]] = []
         days: dict[tuple[int, int], list[int]] = {}
         links: dict[tuple[int, int], list[int]] = {}
         fresh: dict[int, _Totals] = {}
         pairs: dict[tuple[int, int], None] = {}
         for use in uses:
-            pattern, moved = self._pattern(use)
-            session = self._session(use)
+            pattern, moved = self._known[use.id]
+            at, success = use.at, int(use.success)
+            session = None if use.session is None else self._sessions[use.session]
             names = [self._name(NameKind.FILE, path) for path in use.files]
-            names += [self._name(NameKind.TOOL, tool) for tool in use.tools]
-            success = int(use.success)
-            rows.append((pattern, use.at, success, int(use.learned), session, use.duration, moved, packed(names)))
-            day = days.setdefault((pattern, use.at // DAY), [0, 0])
+            if use.tools:
+                names += [self._name(NameKind.TOOL, tool) for tool in use.tools]
+            rows.append((pattern, at, success, int(use.learned), session, use.duration, moved, packed(names)))
+            day = days.setdefault((pattern, at // DAY), [0, 0])
             day[0] += 1
             day[1] += success
             for name in names:
                 link = links.setdefault((name, pattern), [0, 0, 0])
                 link[0] += 1
                 link[1] += success
-                link[2] = max(link[2], use.at)
+                link[2] = max(link[2], at)
             totals = fresh.get(pattern)
             if totals is None:
-                totals = fresh[pattern] = _Totals(0, 0, 0, use.at, use.at)
+                totals = fresh[pattern] = _Totals(0, 0, 0, at, at)
             totals.uses += 1
             totals.successes += success
-            totals.first, totals.last = min(totals.first, use.at), max(totals.last, use.at)
+            if at < totals.first:
+                totals.first = at
+            elif at > totals.last:
+                totals.last = at
             if session is not None:
                 pairs[session, pattern] = None
-        for (session, pattern), there in zip(pairs, self._there(pairs), strict=True):
-            fresh[pattern].sessions += not there
+        for pair in pairs.keys() - self._there(list(pairs)):
+            fresh[pair[1]].sessions += 1
         self._write(rows, days, links, fresh)
         self.touched.update(dict.fromkeys(fresh))
 
     def ensure(self, use: Use) -> int:
         """See to it that the pattern of a use is there, without a use; return its number."""
-        return self._pattern(use)[0]
+        if use.id not in self._known:
+            self._look_up_patterns([use])
+        return self._known[use.id][0]
 
     def _name(self, kind: NameKind, value: str) -> int:
-        number = self._writer.name_number(kind, value)
-        assert number is not None
-        return number
-
-    def _there(self, pairs: Iterable[tuple[int, int]]) -> list[bool]:
-        """Return for each ``(session, pattern)`` whether it has a use already."""
-        db = self._db
-        sql = "SELECT 1 FROM pattern_use WHERE session = ? AND pattern = ? LIMIT 1"
-        return [bool(db.execute(sql, pair).fetchall()) for pair in pairs]
-
-    def _session(self, use: Use) -> int | None:
-        if use.session is None:
-            return None
-        number = self._sessions.get(use.session)
+        number = self._names.get((kind, value))
         if number is None:
-            number = self._sessions[use.session] = ensure_session(
-                self._writer, SessionDraft(id=use.session, at=use.at)
-            )[0]
+            number = self._writer.name_number(kind, value)
+            assert number is not None
+            self._names[kind, value] = number
         return number
 
-    def _pattern(self, use: Use) -> tuple[int, int | None]:
-        """Return the pattern that a use counts for, and the one it was recorded for where that was merged away."""
-        known = self._known.get(use.id)
-        if known is None:
-            known = self._known[use.id] = self._find(use) or self._make(use)
-        return known
+    def _there(self, pairs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Return those of ``(session, pattern)`` that have a use already."""
+        found: set[tuple[int, int]] = set()
+        for start in range(0, len(pairs), _PAIRS):
+            part = pairs[start : start + _PAIRS]
+            sql = (
+                f"WITH w (s, p) AS (VALUES {', '.join(['(?, ?)'] * len(part))}) SELECT s, p FROM w WHERE EXISTS "
+                "(SELECT 1 FROM pattern_use u WHERE u.session = w.s AND u.pattern = w.p)"
+            )
+            found.update(self._db.execute(sql, [number for pair in part for number in pair]).fetchall())
+        return found
 
-    def _find(self, use: Use) -> tuple[int, int | None] | None:
-        sql = "SELECT seq, state, merged_into, description FROM pattern WHERE"
-        for seq, state, into, description in self._db.execute(f"{sql} id = ?", (use.id,)).fetchall():
-            if use.description and not description:
-                self._db.execute("UPDATE pattern SET description = ? WHERE seq = ?", (use.description, seq))
-                write_terms(self._writer, [(seq, terms_of((), use.description))])
-            target = seq
-            while state == MERGED and into is not None:
-                target = into
-                ((_, state, into, _),) = self._db.execute(f"{sql} seq = ?", (target,)).fetchall() or ((0, 0, None, 0),)
-            if state == REMOVED:  # used again, so it is wanted
-                self._db.execute("UPDATE pattern SET state = ?, prune = NULL WHERE seq = ?", (ACTIVE, target))
-                if target == seq:
-                    write_terms(self._writer, [(seq, terms_of(use.steps, use.description or description))])
-            return target, None if target == seq else seq
-        return None
+    # --- patterns and sessions ---------------------------------------------------------------------------------------
 
-    def _make(self, use: Use) -> tuple[int, int | None]:
-        context = json.dumps(use.context, ensure_ascii=False, separators=(",", ":")) if use.context else None
-        created = now_micros() if use.created_at is None else use.created_at
-        ((number,),) = self._db.execute(
-            "INSERT INTO pattern (id, type, origin, created_at, steps, description, context) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING seq",
-            (
-                use.id,
-                self._name(NameKind.PATTERN_TYPE, use.type),
-                ORIGINS.index(use.origin),  # type: ignore[arg-type]
-                created,
-                steps_json(use.steps),
-                use.description,
-                context,
-            ),
-        ).fetchall()
-        write_terms(self._writer, [(number, terms_of(use.steps, use.description))])
-        self.new.append(use.id)
-        return int(number), None
+    def _look_up(self, uses: Sequence[Use]) -> None:
+        """Find or make the patterns and sessions of uses, many at a time."""
+        self._look_up_patterns({use.id: use for use in uses if use.id not in self._known}.values())
+        missing = {use.session: use for use in uses if use.session is not None and use.session not in self._sessions}
+        for part in _portions(list(missing)):
+            sql = f"SELECT id, seq FROM session WHERE id IN ({', '.join('?' * len(part))})"
+            self._sessions.update(self._db.execute(sql, part).fetchall())
+        for id, use in missing.items():
+            if id is not None and id not in self._sessions:
+                self._sessions[id] = ensure_session(self._writer, SessionDraft(id=id, at=use.at))[0]
+
+    def _look_up_patterns(self, uses: Iterable[Use]) -> None:
+        wanted = {use.id: use for use in uses}
+        for part in _portions(list(wanted)):
+            sql = f"SELECT id, seq, state, description FROM pattern WHERE id IN ({', '.join('?' * len(part))})"
+            for id, number, state, description in self._db.execute(sql, part).fetchall():
+                use = wanted.pop(id)
+                if use.description and not description:
+                    self._db.execute("UPDATE pattern SET description = ? WHERE seq = ?", (use.description, number))
+                    write_terms(self._writer, [(number, terms_of((), use.description))])
+                self._known[id] = (number, None) if state == ACTIVE else self._target(number, use)
+        self._make(list(wanted.values()))
+
+    def _target(self, number: int, use: Use) -> tuple[int, int | None]:
+        """Return the pattern that counts now for one that was merged, and that one; one that was removed comes back."""
+        target: int = number
+        while True:
+            rows = self._db.execute("SELECT state, merged_into FROM pattern WHERE seq = ?", (target,)).fetchall()
+            state, into = rows[0] if rows else (ACTIVE, None)
+            if state != MERGED or into is None:
+                break
+            target = into
+        if state == REMOVED:  # used again, so it is wanted
+            self._db.execute("UPDATE pattern SET state = ?, prune = NULL WHERE seq = ?", (ACTIVE, target))
+            if target == number:
+                write_terms(self._writer, [(number, terms_of(use.steps, use.description))])
+        return target, None if target == number else number
+
+    def _make(self, uses: Sequence[Use]) -> None:
+        if not uses:
+            return
+        number = self._writer.last_number("pattern")
+        rows = []
+        terms = []
+        for use in uses:
+            number += 1
+            context = json.dumps(use.context, ensure_ascii=False, separators=(",", ":")) if use.context else None
+            created = now_micros() if use.created_at is None else use.created_at
+            kind = self._name(NameKind.PATTERN_TYPE, use.type)
+            steps = steps_json(use.steps)
+            rows.append((number, use.id, kind, _ORIGIN[use.origin], created, steps, use.description, context))
+            terms.append((number, terms_of(use.steps, use.description)))
+            self._known[use.id] = (number, None)
+            self.new.append(use.id)
+        self._db.executemany(
+            "INSERT INTO pattern (seq, id, type, origin, created_at, steps, description, context) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+        write_terms(self._writer, terms)
 
     def _write(
         self,
@@ -253,7 +308,7 @@ class Recorder:
         links: Mapping[tuple[int, int], list[int]],
         fresh: Mapping[int, _Totals],
     ) -> None:
-        rows.sort(key=lambda row: row[:2])  # neighbours in the index are written together
+        rows.sort(key=_PLACE)  # neighbours in the index are written together
         self._db.executemany(
             "INSERT INTO pattern_use (pattern, at, success, learned, session, duration, moved_from, links) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -271,21 +326,29 @@ class Recorder:
             sorted((*key, *counts) for key, counts in links.items()),
         )
         totals = []
-        for pattern, add in sorted(fresh.items()):
-            ((uses, successes, sessions, first, last),) = self._db.execute(
-                "SELECT uses, successes, sessions, first_used, last_used FROM pattern WHERE seq = ?", (pattern,)
-            ).fetchall()
-            totals.append(
-                (
-                    pattern,
-                    uses + add.uses,
-                    successes + add.successes,
-                    sessions + add.sessions,
-                    min(first, add.first) if uses else add.first,
-                    max(last, add.last) if uses else add.last,
+        for part in _portions(sorted(fresh)):
+            for pattern, uses, successes, sessions, first, last in self._db.execute(
+                "SELECT seq, uses, successes, sessions, first_used, last_used FROM pattern "
+                f"WHERE seq IN ({', '.join('?' * len(part))})",
+                part,
+            ):
+                add = fresh[pattern]
+                totals.append(
+                    (
+                        pattern,
+                        uses + add.uses,
+                        successes + add.successes,
+                        sessions + add.sessions,
+                        min(first, add.first) if uses else add.first,
+                        max(last, add.last) if uses else add.last,
+                    )
                 )
-            )
         write_totals(self._writer, totals)
+
+
+def _portions(values: list[_T]) -> Iterator[list[_T]]:
+    for start in range(0, len(values), _PORTION):
+        yield values[start : start + _PORTION]
 
 
 def forget_uses(writer: Writer, session: int) -> list[int]:

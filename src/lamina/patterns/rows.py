@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from lamina.errors import NotFoundError
 from lamina.patterns.values import Pattern
-from lamina.search.outcomes import effectiveness, rank, wilson
-from lamina.search.tokens import tokens
-from lamina.sessions.rows import unpacked
+from lamina.search.outcomes import HALF_LIFE_MICROS, rank, wilson
 from lamina.storage.codecs import damaged
 from lamina.storage.names import NameKind
 from lamina.storage.reader import Reader
@@ -46,6 +45,7 @@ COLUMNS: Final = (
     "p.description, p.context, p.origin, p.state"
 )
 _BATCH = 500
+_FILE: Final = int(NameKind.FILE)
 
 
 def pattern_row(reader: Reader, id: str) -> tuple[Any, ...]:
@@ -65,7 +65,9 @@ def pattern_row(reader: Reader, id: str) -> tuple[Any, ...]:
             return tuple(row[0][:14])
         number = row[0][14]
     raise NotFoundError(
-        f"There is no pattern {id}.", hint="`lamina patterns list` shows what is there; undo brings back what was pruned.", id=id
+        f"There is no pattern {id}.",
+        hint="`lamina patterns list` shows what is there; undo brings back what was pruned.",
+        id=id,
     )
 
 
@@ -74,9 +76,10 @@ def to_patterns(reader: Reader, rows: Sequence[Sequence[Any]], now: int | None =
     if not rows:
         return []
     moment = now_micros() if now is None else now
-    links: dict[int, list[str]] = defaultdict(list)
+    files: dict[int, list[str]] = defaultdict(list)
     tools: dict[int, list[str]] = defaultdict(list)
     numbers = [row[0] for row in rows]
+    none: list[str] = []
     for start in range(0, len(numbers), _BATCH):
         part = numbers[start : start + _BATCH]
         marks = ", ".join("?" * len(part))
@@ -85,8 +88,10 @@ def to_patterns(reader: Reader, rows: Sequence[Sequence[Any]], now: int | None =
             f"WHERE l.pattern IN ({marks})",
             part,
         ):
-            (links if kind == NameKind.FILE else tools)[pattern].append(value)
-    return [_pattern(reader, row, sorted(links[row[0]]), sorted(tools[row[0]]), moment) for row in rows]
+            (files if kind == _FILE else tools)[pattern].append(value)
+    return [
+        _pattern(reader, row, sorted(files.get(row[0], none)), sorted(tools.get(row[0], none)), moment) for row in rows
+    ]
 
 
 def _pattern(reader: Reader, row: Sequence[Any], files: list[str], tools: list[str], now: int) -> Pattern:
@@ -96,7 +101,7 @@ def _pattern(reader: Reader, row: Sequence[Any], files: list[str], tools: list[s
         return Pattern(
             id=row[1],
             type=reader.name(row[2]) or "?",
-            steps=tuple(json.loads(row[3])),
+            steps=_steps(row[3]),
             files=tuple(files),
             tools=tuple(tools),
             uses=uses,
@@ -104,7 +109,7 @@ def _pattern(reader: Reader, row: Sequence[Any], files: list[str], tools: list[s
             success_rate=successes / uses if uses else 0.0,
             low=low,
             high=high,
-            effectiveness=effectiveness(successes, uses, last, now),
+            effectiveness=low * 2.0 ** (-(now - last) / HALF_LIFE_MICROS) if now > last else low,
             sessions=row[6],
             first_used=from_micros(row[7]) if uses else None,
             last_used=from_micros(last) if uses else None,
@@ -118,8 +123,15 @@ def _pattern(reader: Reader, row: Sequence[Any], files: list[str], tools: list[s
         raise damaged(f"pattern {row[1]}", f"a field makes no sense ({error})") from None
 
 
+@lru_cache(maxsize=4_096)
+def _steps(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
+
+
 def terms_of(steps: Iterable[str], description: str | None) -> list[str]:
     """Return the words by which a pattern is found."""
+    from lamina.search.tokens import tokens
+
     return list(dict.fromkeys(tokens(" ".join([*steps, description or ""]))))
 
 
@@ -146,6 +158,8 @@ def write_totals(writer: Writer, totals: Iterable[tuple[int, int, int, int, int,
 
 def refresh(writer: Writer, patterns: Iterable[int]) -> None:
     """Make what is derived of patterns anew from their uses: totals, days, files and tools."""
+    from lamina.sessions.rows import unpacked
+
     for pattern in dict.fromkeys(patterns):
         db = writer.db
         for table in ("pattern_day", "pattern_link"):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from lamina.patterns.values import Suggestion
+from lamina.patterns.reports import Suggestion
 from lamina.search.tokens import tokens
 from lamina.storage.reader import Reader
 
@@ -101,7 +101,9 @@ def _holding(reader: Reader, context: tuple[str, ...]) -> list[tuple[str, int, i
         " AND EXISTS (SELECT 1 FROM pattern_term t WHERE t.term = ? AND t.pattern = p.seq)" for _ in words[1:]
     )
     if counts[words[0]] < _MOST:
-        sql = f"{select} pattern_term f CROSS JOIN pattern p ON p.seq = f.pattern WHERE f.term = ? AND p.state = 0{tests}"
+        sql = (
+            f"{select} pattern_term f CROSS JOIN pattern p ON p.seq = f.pattern WHERE f.term = ? AND p.state = 0{tests}"
+        )
         found = reader.db.execute(sql, words).fetchall()
     else:
         sql = (

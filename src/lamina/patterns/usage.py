@@ -12,8 +12,8 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from itertools import pairwise
 from typing import Any, Literal
 
+from lamina.patterns.reports import Period, Trend, Week
 from lamina.patterns.rows import DAY
-from lamina.patterns.values import Period, Trend, Week
 from lamina.search.outcomes import HALF_LIFE_MICROS, Z, wilson
 from lamina.sessions.checks import check_time, check_zone
 from lamina.storage.catalog import SqliteCatalog
@@ -195,8 +195,7 @@ def trend_of(id: str, weeks: Sequence[Week]) -> Trend:
     total = sum(count for _, count, _ in filled)
     rate = sum(good for _, _, good in filled) / total if total else 0.0
     if len(filled) < 2 or not 0 < rate < 1:
-        known = "unknown" if len(filled) < 2 else "steady"
-        return Trend(id=id, direction=known, weeks=tuple(weeks))
+        return Trend(id=id, direction="unknown" if len(filled) < 2 else "steady", weeks=tuple(weeks))
     mean = sum(number * count for number, count, _ in filled) / total
     spread = sum(count * (number - mean) ** 2 for number, count, _ in filled)
     slope = sum((number - mean) * (good - count * rate) for number, count, good in filled) / spread

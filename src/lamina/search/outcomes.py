@@ -62,4 +62,5 @@ def effectiveness(successes: int, uses: int, last_used: int, now: int) -> float:
 
     A last use that lies ahead of ``now`` (clocks differ) counts as now.
     """
-    return wilson(successes, uses)[0] * 2.0 ** (-max(0, now - last_used) / HALF_LIFE_MICROS)
+    fading: float = 2.0 ** (-max(0, now - last_used) / HALF_LIFE_MICROS)
+    return wilson(successes, uses)[0] * fading

@@ -85,7 +85,9 @@ def pack(writer: Writer, codec: BodyCodec, session: int, id: str) -> tuple[int, 
             coded, body = codec.encode("\n".join(lines), 0)
             data = bytes([coded]) + body
             after += len(data)
-            writer.db.execute("INSERT INTO session_archive (session, part, body) VALUES (?, ?, ?)", (session, part, data))
+            writer.db.execute(
+                "INSERT INTO session_archive (session, part, body) VALUES (?, ?, ?)", (session, part, data)
+            )
     writer.db.execute("DELETE FROM session_event WHERE session = ?", (session,))
     writer.db.execute("UPDATE session SET archived_at = ? WHERE seq = ?", (now_micros(), session))
     return before, after
@@ -138,9 +140,7 @@ def event_pages(catalog: SqliteCatalog, id: str) -> Iterator[Event]:
         start = page[-1].position + 1
 
 
-def retain(
-    catalog: SqliteCatalog, *, keep_last: int | None, max_age: timedelta | None, dry_run: bool
-) -> ArchiveReport:
+def retain(catalog: SqliteCatalog, *, keep_last: int | None, max_age: timedelta | None, dry_run: bool) -> ArchiveReport:
     """Delete the events of sessions that are neither among the newest nor young enough.
 
     Raises:
@@ -150,7 +150,9 @@ def retain(
         raise InvalidInputError("Nothing says what to keep.", hint="Pass keep_last=, max_age= or both.")
     keep = 0 if keep_last is None else check_whole(keep_last, "keep_last", 0, 2**53)
     limit = 2**62 if max_age is None else now_micros() - int(max_age.total_seconds() * 1e6)
-    sql = "SELECT seq, id, last_at FROM session WHERE turns + calls > 0 ORDER BY last_at DESC, seq DESC LIMIT -1 OFFSET ?"
+    sql = (
+        "SELECT seq, id, last_at FROM session WHERE turns + calls > 0 ORDER BY last_at DESC, seq DESC LIMIT -1 OFFSET ?"
+    )
     with catalog.read("looking for old sessions") as reader:
         chosen = [row for row in reader.db.execute(sql, (keep,)).fetchall() if row[2] < limit]
         before = sum(_stored_bytes(reader, row[0]) for row in chosen)
@@ -166,7 +168,8 @@ def delete_events(writer: Writer, sessions: Sequence[int]) -> None:
         for table in ("session_event", "session_archive"):
             writer.db.execute(f"DELETE FROM {table} WHERE session = ?", (session,))
         writer.db.execute(
-            "DELETE FROM session WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM pattern_use WHERE session = ?1)", (session,)
+            "DELETE FROM session WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM pattern_use WHERE session = ?1)",
+            (session,),
         )
         writer.db.execute(
             "UPDATE session SET turns = 0, calls = 0, errors = 0, title = NULL, metadata = NULL, archived_at = NULL, "

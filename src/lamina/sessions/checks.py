@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Any, cast
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lamina.errors import InvalidInputError
 from lamina.storage.records import now_micros, to_micros
@@ -58,12 +57,15 @@ def check_line(value: object, what: str, *, most: int = MAX_LINE) -> str | None:
     """Return one line of text, or None where there is none."""
     if value is None:
         return None
+    if type(value) is str and value.isascii() and value.isprintable() and 0 < len(value) <= most:
+        if value[0] != " " and value[-1] != " ":  # the usual line needs no second look
+            return value
     if not isinstance(value, str):
         raise bad(f"{what} is {shown(value)}, not a string.", f"Pass {what} as str.")
     line = value.strip()
     if not line:
         return None
-    if _CONTROL.search(line):
+    if not line.isprintable() and _CONTROL.search(line):
         raise bad(f"{what} has more than one line or a control character.", f"Keep {what} to one line.")
     if len(line) > most:
         raise bad(f"{what} has {len(line):,} characters; at most {most:,} fit.", "Shorten it.")
@@ -88,7 +90,7 @@ def check_strings(values: object, what: str, *, least: int = 0, most: int = 1_00
         least: How many there must be.
         most: How many there may be.
     """
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+    if not isinstance(values, (list, tuple)) and (isinstance(values, (str, bytes)) or not isinstance(values, Iterable)):
         raise bad(f"{what} is {shown(values)}, not a list.", "Pass a list of strings.")
     found = []
     for value in values:
@@ -105,6 +107,8 @@ def check_strings(values: object, what: str, *, least: int = 0, most: int = 1_00
 
 def check_files(values: object) -> tuple[str, ...]:
     """Return paths without repetition, in order; path objects become text."""
+    if isinstance(values, (list, tuple)) and not values:
+        return ()
     if isinstance(values, (str, bytes, os.PathLike)) or not isinstance(values, Iterable):
         raise bad(f"files is {shown(values)}, not a list.", "Pass a list of paths.")
     texts = [os.fspath(value) if isinstance(value, os.PathLike) else value for value in values]
@@ -162,6 +166,8 @@ def check_zone(zone: str | tzinfo) -> tzinfo:
         return zone
     if zone == "UTC":
         return UTC
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
     try:
         return ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, TypeError, OSError, IsADirectoryError):
@@ -182,7 +188,9 @@ def check_json(value: object, what: str) -> dict[str, Any]:
         text = json.dumps(dict(value), ensure_ascii=False, allow_nan=False, default=_plain)
         size = len(text.encode("utf-8"))
     except (TypeError, ValueError, RecursionError) as error:
-        raise bad(f"{what} holds what JSON does not: {str(error)[:200]}.", "Use text, numbers, lists, objects.") from None
+        raise bad(
+            f"{what} holds what JSON does not: {str(error)[:200]}.", "Use text, numbers, lists, objects."
+        ) from None
     if size > MAX_JSON_BYTES:
         raise bad(f"{what} has {size:,} bytes; at most {MAX_JSON_BYTES:,} fit.", "Keep less of it.")
     return cast("dict[str, Any]", json.loads(text))
@@ -208,6 +216,8 @@ def _plain(value: object) -> Any:
 
 
 def _encodable(text: str, what: str) -> str:
+    if text.isascii():
+        return text
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -6,15 +6,17 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from lamina.sessions.masking import Masker
-from lamina.sessions.rows import CALL, TURN, NewEvent, digest_of
+from lamina.sessions.masking import Masker, suspicious
+from lamina.sessions.rows import CALL, TURN, NewEvent, key_of
 from lamina.sessions.steps import describe, files_of, relative_to, step_of
 
-__all__ = ["call_event", "merged_body", "turn_event"]
+__all__ = ["MAX_RESULT", "call_event", "error_step", "merged_body", "turn_event"]
 
 MAX_RESULT = 1_000_000
 """Characters of a tool's result that are kept; more is cut, and the cut is told in the result itself."""
 _LONGEST_ERROR = 2_000
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+_canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=str).encode
 
 
 def turn_event(masker: Masker, *, key: int, at: int, role: str, text: str) -> NewEvent:
@@ -40,6 +42,7 @@ def call_event(
 ) -> NewEvent:
     """Return a call as it is stored; without ``files`` they are taken from the arguments."""
     named = files_of(tool, arguments) if files is None else files
+    written = _written(arguments)
     return NewEvent(
         kind=CALL,
         key=key,
@@ -49,24 +52,35 @@ def call_event(
         ok=ok,
         exit=exit,
         duration=duration,
-        digest=digest_of(arguments),
+        digest=key_of(written),
         files=tuple(dict.fromkeys(masker.text(relative_to(project, path)) for path in named)),
-        body=body_of(masker, arguments=arguments, error=error, result=result),
+        body=body_of(masker, arguments, written, error=error, result=result),
     )
 
 
-def body_of(masker: Masker, *, arguments: Any, error: str | None, result: str | None) -> str:
-    """Return what a call says, as JSON without its secrets."""
-    body: dict[str, Any] = {}
+def _written(arguments: Any) -> str:
+    """Return arguments as canonical JSON, so that equal ones have equal digests."""
+    try:
+        return _canonical(arguments)
+    except (TypeError, ValueError, RecursionError):  # keys that cannot be sorted, or circles
+        return _compact(repr(arguments)[:MAX_RESULT])
+
+
+def body_of(masker: Masker, arguments: Any, written: str, *, error: str | None, result: str | None) -> str:
+    """Return what a call says, as JSON without its secrets; ``written`` are the arguments as JSON."""
+    if error and len(error) > _LONGEST_ERROR and result is None:
+        result = error
+    parts = []
     if arguments is not None:
-        body["arguments"] = masker.value(arguments)
+        if suspicious(written):
+            written = _compact(masker.value(json.loads(written)))
+        parts.append(f'"arguments":{written}')
     if error:
-        body["error"] = masker.text(error[:_LONGEST_ERROR])
-        if len(error) > _LONGEST_ERROR and result is None:
-            result = error
+        parts.append(f'"error":{_compact(masker.text(bounded(error[:_LONGEST_ERROR])))}')
     if result:
-        body["result"] = masker.text(bounded(result))
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=str)
+        parts.append(f'"result":{_compact(masker.text(bounded(result)))}')
+    body = "{" + ",".join(parts) + "}"
+    return body if body.isascii() else bounded(body, len(body))
 
 
 def merged_body(masker: Masker, body: str, *, error: str | None, result: str | None) -> str:
@@ -76,13 +90,13 @@ def merged_body(masker: Masker, body: str, *, error: str | None, result: str | N
         held["error"] = masker.text(error[:_LONGEST_ERROR])
     if result:
         held["result"] = masker.text(bounded(result))
-    return json.dumps(held, ensure_ascii=False, separators=(",", ":"), default=str)
+    return _compact(held)
 
 
-def bounded(text: str) -> str:
-    """Return a text of at most :data:`MAX_RESULT` characters; lone surrogates become question marks."""
-    if len(text) > MAX_RESULT:
-        text = f"{text[:MAX_RESULT]}\n[cut here: {len(text) - MAX_RESULT:,} more characters]"
+def bounded(text: str, most: int = MAX_RESULT) -> str:
+    """Return a text of at most so many characters; lone surrogates become question marks."""
+    if len(text) > most:
+        text = f"{text[:most]}\n[cut here: {len(text) - most:,} more characters]"
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

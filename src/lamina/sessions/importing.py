@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from os import PathLike, fspath, walk
 from pathlib import Path
@@ -99,7 +99,9 @@ def _files(place: Path) -> list[Path]:
             )
         return found
     if not place.is_file():
-        raise NotFoundError(f"There is no file {place}.", hint="Name a file or a folder with sessions.", path=str(place))
+        raise NotFoundError(
+            f"There is no file {place}.", hint="Name a file or a folder with sessions.", path=str(place)
+        )
     return [place]
 
 
@@ -140,7 +142,9 @@ class _Held:
     number: int
     project: str | None
     keys: set[int]
-    last: int
+    last: int = 0
+    waiting: dict[int, int] = field(default_factory=dict)
+    """Stored calls without an outcome: their keys and numbers."""
 
 
 class _Import:
@@ -190,8 +194,8 @@ class _Batch:
         self._source = source
         self.new_sessions = self.turns = self.calls = self.known = 0
         self._drafts: dict[str, Opened] = {}
-        self._fresh: dict[str, list[NewEvent]] = {}
-        self._places: dict[tuple[str, int], NewEvent] = {}
+        self._fresh: dict[str, list[Said | Used]] = {}
+        self._calls: dict[tuple[str, str], Used] = {}
         self._at: dict[str, int] = {}
 
     def store(self, batch: list[Record]) -> _Batch:
@@ -209,7 +213,8 @@ class _Batch:
                 ends[record.session] = record
         for session, events in self._fresh.items():
             if events:
-                append_events(self._writer, self._codec, self._work._held[session].number, events)  # noqa: SLF001
+                held = self._work._held[session]  # noqa: SLF001
+                append_events(self._writer, self._codec, held.number, [self._stored(held, event) for event in events])
         for result in late:
             self._answer_stored(result)
         for session, end in ends.items():
@@ -231,16 +236,18 @@ class _Batch:
             number, new = ensure_session(self._writer, draft)
             self.new_sessions += new
             if held is None:
-                held = _Held(number, draft.project, set(), 0)
+                held = _Held(number, draft.project, set())
                 self._recall_archive(number, record.session, held)
                 self._work._held[record.session] = held  # noqa: SLF001
                 self._work.seen[record.session] = None
             held.project = held.project or draft.project
         if record.session not in self._fresh:  # what other processes added since the last batch
             self._fresh[record.session] = []
-            for number, key in event_keys(self._writer, held.number, held.last):
+            for number, key, waits in event_keys(self._writer, held.number, held.last):
                 held.keys.add(key)
                 held.last = max(held.last, number)
+                if waits:
+                    held.waiting[key] = number
         return held
 
     def _recall_archive(self, number: int, id: str, held: _Held) -> None:
@@ -249,46 +256,51 @@ class _Batch:
             held.keys.update(event.key for event in part)
 
     def _event(self, held: _Held, record: Said | Used) -> None:
-        at = record.at if record.at is not None else self._at.get(record.session, now_micros())
-        self._at[record.session] = at
+        if record.at is None:
+            record.at = self._at.get(record.session, now_micros())
+        self._at[record.session] = record.at
         if record.key in held.keys:
             self.known += 1
             return
         held.keys.add(record.key)
         if isinstance(record, Said):
-            event = turn_event(self._work.masker, key=record.key, at=at, role=record.role[:100], text=record.text)
             self.turns += 1
         else:
-            event = call_event(
-                self._work.masker,
-                key=record.key,
-                at=at,
-                tool=record.tool,
-                arguments=record.arguments,
-                files=record.files,
-                project=held.project,
-                ok=record.ok,
-                exit=record.exit,
-                error=record.error,
-                result=record.result,
-                duration=record.duration,
-                step=record.step,
-            )
             self.calls += 1
             if record.call is not None:
-                self._places[record.session, record.key] = event
-        self._fresh[record.session].append(event)
+                self._calls[record.session, record.call] = record
+        self._fresh[record.session].append(record)
+
+    def _stored(self, held: _Held, record: Said | Used) -> NewEvent:
+        """Return a record as it is stored; by now its result is known, if it came with the same batch."""
+        masker, at = self._work.masker, record.at or 0
+        if isinstance(record, Said):
+            return turn_event(masker, key=record.key, at=at, role=record.role[:100], text=record.text)
+        return call_event(
+            masker,
+            key=record.key,
+            at=at,
+            tool=record.tool,
+            arguments=record.arguments,
+            files=record.files,
+            project=held.project,
+            ok=record.ok,
+            exit=record.exit,
+            error=record.error,
+            result=record.result,
+            duration=record.duration,
+            step=record.step,
+        )
 
     def _answer(self, result: Result) -> bool:
         """Give a call of this batch its result; return whether it was there."""
-        event = self._places.get((result.session, key_of(result.session, "call", result.call)))
-        if event is None:
+        record = self._calls.pop((result.session, result.call), None)
+        if record is None:
             return False
-        error, text = _told_of(result)
-        event.ok, event.exit = result.ok, result.exit
-        event.body = merged_body(self._work.masker, event.body, error=error, result=text)
-        if result.at is not None:
-            event.duration = max(0, result.at - event.at)  # a clock that went back took no time
+        record.error, record.result = _told_of(result)
+        record.ok, record.exit = result.ok, result.exit
+        if result.at is not None and record.at is not None:
+            record.duration = max(0, result.at - record.at)  # a clock that went back took no time
         return True
 
     def _answer_stored(self, result: Result) -> None:
@@ -299,12 +311,9 @@ class _Batch:
         if key not in held.keys:
             self._work.notes.strange("a result without its call")
             return
-        rows = db.execute(
-            "SELECT seq, at, codec, body, ok FROM session_event WHERE session = ? AND key = ?", (held.number, key)
-        ).fetchall()
-        for seq, at, coded, body, ok in rows:
-            if ok is not None:
-                continue
+        seq = held.waiting.pop(key, -1)
+        rows = db.execute("SELECT at, codec, body FROM session_event WHERE seq = ? AND ok IS NULL", (seq,)).fetchall()
+        for at, coded, body in rows:
             error, text = _told_of(result)
             whole = self._codec.decode(coded, body, f"session {result.session}")
             merged = merged_body(self._work.masker, whole, error=error, result=text)

@@ -74,9 +74,10 @@ def read(path: Path, notes: Notes, advance: Callable[[int], None]) -> Iterator[R
                 yield event
         elif line["type"] == "end":
             quality = line.get("quality")
-            good = isinstance(quality, (int, float)) and not isinstance(quality, bool) and 0 <= quality <= 1
+            known = isinstance(quality, (int, float)) and not isinstance(quality, bool) and 0 <= quality <= 1
+            value = float(line["quality"]) if known else None
             outcome = {"success": True, "failure": False}.get(str(line.get("outcome")))
-            yield Closed(session=session, outcome=outcome, quality=float(quality) if good else None, at=at)
+            yield Closed(session=session, outcome=outcome, quality=value, at=at)
 
 
 def _opened(session: str, line: Mapping[str, Any], at: int | None) -> Opened:
@@ -95,9 +96,11 @@ def _event(session: str, place: int, line: Mapping[str, Any], at: int | None) ->
     mark = key_of(session, line["key"]) if "key" in line else key_of(session, place, json.dumps(line, sort_keys=True))
     if line["type"] == "turn":
         text = line.get("text")
-        return Said(session=session, key=mark, role=_text(line.get("role")) or "user", text=text, at=at) if isinstance(
-            text, str
-        ) else None
+        return (
+            Said(session=session, key=mark, role=_text(line.get("role")) or "user", text=text, at=at)
+            if isinstance(text, str)
+            else None
+        )
     tool = _text(line.get("tool"))
     if tool is None:
         return None
@@ -127,7 +130,9 @@ def _text(value: Any) -> str | None:
 
 
 def _line(entry: Mapping[str, Any]) -> str:
-    return json.dumps({name: value for name, value in entry.items() if value not in (None, ())}, ensure_ascii=False) + "\n"
+    return (
+        json.dumps({name: value for name, value in entry.items() if value not in (None, ())}, ensure_ascii=False) + "\n"
+    )
 
 
 def _iso(moment: datetime) -> str:

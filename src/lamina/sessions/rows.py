@@ -24,7 +24,6 @@ __all__ = [
     "SessionDraft",
     "StoredEvent",
     "append_events",
-    "digest_of",
     "ensure_session",
     "event_keys",
     "file_names",
@@ -95,13 +94,8 @@ class StoredEvent:
 
 def key_of(*parts: object) -> int:
     """Return a signed 64-bit BLAKE2b hash that tells an event from the others of its session."""
-    joined = "\x1f".join(str(part) for part in parts).encode("utf-8", "surrogatepass")
+    joined = "\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(joined, digest_size=8).digest(), "little", signed=True)
-
-
-def digest_of(arguments: Any) -> int:
-    """Return the signed 64-bit BLAKE2b hash of a call's arguments as canonical JSON."""
-    return key_of(json.dumps(arguments, sort_keys=True, ensure_ascii=False, default=str))
 
 
 def packed(numbers: Iterable[int]) -> bytes | None:
@@ -198,8 +192,12 @@ def append_events(writer: Writer, codec: BodyCodec, session: int, events: Sequen
 
     Times may go back (clocks jump): a session began at the earliest and was last seen at the latest of them.
     """
-    ((turns, calls),) = writer.db.execute("SELECT turns, calls FROM session WHERE seq = ?", (session,)).fetchall()
-    first = int(turns) + int(calls)
+    ((counted, last),) = writer.db.execute(
+        "SELECT turns + calls, (SELECT max(position) FROM session_event WHERE session = s.seq) FROM session s "
+        "WHERE s.seq = ?",
+        (session,),
+    ).fetchall()
+    first = max(int(counted), 0 if last is None else int(last) + 1)  # damage may have left gaps
     rows = []
     for position, event in enumerate(events, first):
         coded, body = codec.encode(event.body, 0)
@@ -242,10 +240,13 @@ def append_events(writer: Writer, codec: BodyCodec, session: int, events: Sequen
     return first
 
 
-def event_keys(writer: Reader, session: int, after: int = 0) -> list[tuple[int, int]]:
-    """Return ``(number, key)`` of a session's events behind the number ``after``, archived ones not among them."""
-    found: list[tuple[int, int]] = writer.db.execute(
-        "SELECT seq, key FROM session_event WHERE session = ? AND seq > ?", (session, after)
+def event_keys(writer: Reader, session: int, after: int = 0) -> list[tuple[int, int, int]]:
+    """Return ``(number, key, whether it is a call without an outcome)`` of events behind the number ``after``.
+
+    Archived ones are not among them.
+    """
+    found: list[tuple[int, int, int]] = writer.db.execute(
+        "SELECT seq, key, kind = 1 AND ok IS NULL FROM session_event WHERE session = ? AND seq > ?", (session, after)
     ).fetchall()
     return found
 
@@ -259,7 +260,7 @@ def read_events(
         "FROM session_event WHERE session = ? AND position >= ? ORDER BY position LIMIT ?",
         (session, start, -1 if limit is None else limit),
     )
-    return [StoredEvent(*row[:11], codec.decode(row[11], row[12], f"session {id}")) for row in rows]
+    return [StoredEvent(*row[:11], body=codec.decode(row[11], row[12], f"session {id}")) for row in rows]
 
 
 def file_names(reader: Reader, data: bytes | None) -> tuple[str, ...]:

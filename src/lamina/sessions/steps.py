@@ -40,17 +40,29 @@ _ACTIVITIES: Final[Mapping[str, str]] = {
 SHELL_TOOLS: Final = frozenset(
     ("bash", "shell", "sh", "execute_bash", "run_command", "terminal", "exec", "local_shell", "execute", "powershell")
 )
-_TEST_RUNNERS: Final = frozenset(("pytest", "tox", "nox", "jest", "vitest", "mocha", "rspec", "phpunit", "ctest", "unittest"))
+_TEST_RUNNERS: Final = frozenset(
+    ("pytest", "tox", "nox", "jest", "vitest", "mocha", "rspec", "phpunit", "ctest", "unittest")
+)
 _TEST_WORDS: Final = re.compile(r"(?i)(?:^|[/_.\-])(?:tests?|spec|repro(?:duce)?|check|verify)(?:[/_.\-]|$)")
 _INTERPRETERS: Final = re.compile(r"(?:python|pypy)[\d.]*|node|deno|bun|ruby|perl|php|bash|sh")
 _WITH_COMMAND: Final = frozenset(
-    "git pip pip3 npm yarn pnpm cargo go make docker kubectl poetry uv conda apt apt-get brew gh mvn gradle dotnet".split()
+    ["git", "pip", "pip3", "npm", "yarn", "pnpm", "cargo", "go", "make", "docker", "kubectl", "poetry", "uv", "conda", "apt", "apt-get", "brew", "gh", "mvn", "gradle", "dotnet"]
 )
 _PREFIXES: Final = frozenset(("sudo", "time", "timeout", "env", "nohup", "xargs", "command", "exec"))
 _MOVES: Final = frozenset(("cd", "export", "source", "set", "pushd", "popd", ".", "true", ":", "echo", "sleep"))
 _SPLIT: Final = re.compile(r"&&|\|\||;|\||\n")
-_FILE_KEYS: Final = ("file_path", "path", "notebook_path", "filename", "file", "file_name", "target_file", "relative_path")
+_FILE_KEYS: Final = (
+    "file_path",
+    "path",
+    "notebook_path",
+    "filename",
+    "file",
+    "file_name",
+    "target_file",
+    "relative_path",
+)
 _FILE_LIKE: Final = re.compile(r"(?:[\w@+~.-]*/)*[\w@+-][\w@+.-]*\.[A-Za-z][A-Za-z0-9]{0,9}")
+_QUOTING: Final = re.compile(r"[\"'\\]")
 _LONGEST_COMMAND: Final = 4_000
 
 _PARTICULARS: Final = re.compile(
@@ -160,8 +172,8 @@ def _is_test(program: str, rest: list[str]) -> bool:
 
 def _words(part: str) -> list[str]:
     part = part.strip()
-    if not part:
-        return []
+    if not _QUOTING.search(part):
+        return part.split()
     try:
         return shlex.split(part, comments=False)
     except ValueError:  # an open quote: what was cut, or a here-document

@@ -209,7 +209,6 @@ def _m004_patterns(db: apsw.Connection) -> None:
         CREATE INDEX pattern_uses ON pattern (uses, type) WHERE state = 0;
         CREATE INDEX pattern_success ON pattern (success_rate, uses, type) WHERE state = 0;
         CREATE INDEX pattern_last ON pattern (last_used, type) WHERE state = 0;
-        CREATE INDEX pattern_sessions ON pattern (sessions) WHERE state = 0;
         CREATE INDEX pattern_gone ON pattern (prune) WHERE state <> 0;
 
         -- Every use. links are the names of its files and tools, packed; moved_from is the pattern that it was

@@ -126,7 +126,10 @@ class Reader:
         """Return the tables that would give out a number again, each with the last number that a row has."""
         last = {
             table: int(self._one(f"SELECT max({key}) FROM {table}") or 0)
-            for table, key in (("name", "id"), ("dictionary", "id"), ("memory", "seq"), ("passage", "id"))
+            for table, key in (
+                *(("name", "id"), ("dictionary", "id"), ("memory", "seq"), ("passage", "id")),
+                *((table, "seq") for table in ("session", "session_event", "pattern", "pattern_use", "pattern_prune")),
+            )
         }
         return {table: number for table, number in last.items() if self.last_number(table) < number}
 

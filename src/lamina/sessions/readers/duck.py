@@ -28,17 +28,18 @@ def read(path: Path, notes: Notes, advance: Callable[[int], None]) -> Iterator[R
         import duckdb
     except ImportError:
         raise DependencyError(
-            f"{path} is a DuckDB file, and the package duckdb is not installed.", hint="Run `pip install duckdb`."
+            f"{path} is a DuckDB file, and the package duckdb is not installed.",
+            hint="Run `pip install 'lamina[duckdb]'`.",
         ) from None
     try:
         db = duckdb.connect(str(path), read_only=True)
         try:
-            columns = {row[0]: {} for row in db.execute("SELECT table_name FROM information_schema.tables").fetchall()}
-            if not {"patterns", "actions"} <= set(columns):
+            tables = {row[0] for row in db.execute("SELECT table_name FROM information_schema.tables").fetchall()}
+            if not {"patterns", "actions"} <= tables:
                 raise InvalidInputError(f"{path} has no tables patterns and actions.", hint="Is it aircher's?")
             work = _rows(db, "SELECT * FROM patterns ORDER BY timestamp, id")
             actions = _rows(db, "SELECT * FROM actions ORDER BY pattern_id, sequence_index")
-            files = _rows(db, "SELECT * FROM files") if "files" in columns else []
+            files = _rows(db, "SELECT * FROM files") if "files" in tables else []
         finally:
             db.close()
     except duckdb.Error as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -70,26 +69,26 @@ def _message(session: str, line: Mapping[str, Any], number: int, at: int | None,
     content = message["content"]
     uuid = line.get("uuid")
     name = f"{uuid}" if isinstance(uuid, str) and uuid else f"line {number}"
-    # The same uuid may come twice with another content; both count, the same line twice does not.
-    mark = key_of(session, name, json.dumps(content, sort_keys=True))
+    # The same uuid may come twice with another text; both count, the same line twice does not.
     if isinstance(content, str):
-        yield Said(session=session, key=mark, role=role, text=content, at=at)
+        yield Said(session=session, key=key_of(session, name, content), role=role, text=content, at=at)
         return
     if not isinstance(content, list):
         notes.strange(f"{role} message whose content is {kind_of(content)}")
         return
     for place, block in enumerate(content):
         if isinstance(block, str):
-            yield Said(session=session, key=key_of(mark, place), role=role, text=block, at=at)
+            yield Said(session=session, key=key_of(session, name, place, block), role=role, text=block, at=at)
             continue
         kind = block.get("type") if isinstance(block, dict) else None
         if kind == "text" and isinstance(block.get("text"), str):
-            yield Said(session=session, key=key_of(mark, place), role=role, text=block["text"], at=at)
+            said = block["text"]
+            yield Said(session=session, key=key_of(session, name, place, said), role=role, text=said, at=at)
         elif kind == "tool_use" and isinstance(block.get("name"), str) and block["name"].strip():
             call = block.get("id")
             yield Used(
                 session=session,
-                key=key_of(session, "call", call) if isinstance(call, str) else key_of(mark, place),
+                key=key_of(session, "call", call) if isinstance(call, str) else key_of(session, name, place, "call"),
                 call=call if isinstance(call, str) else None,
                 tool=block["name"],
                 arguments=block.get("input"),

@@ -45,8 +45,8 @@ _FILES: Final = 2_000
 def uses(patterns: int, count: int, sessions: int, seed: int = 7) -> Iterator[dict[str, Any]]:
     """Yield ``count`` uses of ``patterns`` patterns in ``sessions`` sessions, each pattern at least once.
 
-    How often patterns are used falls off like a power; a tenth of all uses is one pattern's. File ``f10`` is used with a
-    tenth of the patterns, ``f50`` with half and ``f90`` with nine tenths; one type has half of all patterns.
+    How often patterns are used falls off like a power; a tenth of all uses is one pattern's. File ``f10`` is used with
+    a tenth of the patterns, ``f50`` with half and ``f90`` with nine tenths; one type has half of all patterns.
     """
     rng = random.Random(seed)
     steps = [_steps(number) for number in range(patterns)]
@@ -114,12 +114,20 @@ def transcript(number: int, calls: int, seed: int = 11) -> Iterator[str]:
         tool, given = _call(rng)
         said = " ".join(rng.choices(_THINGS + _VERBS, k=rng.randrange(20, 120)))
         common: dict[str, Any] = {"sessionId": session, "cwd": "/work/project", "timestamp": at.isoformat()}
-        content = [{"type": "text", "text": said}, {"type": "tool_use", "id": f"t{call}", "name": tool, "input": given}]
+        content: list[dict[str, Any]] = [
+            {"type": "text", "text": said},
+            {"type": "tool_use", "id": f"t{call}", "name": tool, "input": given},
+        ]
         yield json.dumps({"type": "assistant", "uuid": f"a{call}", **common, "message": {"content": content}})
         text = "\n".join(
             f"{line:4} {rng.choice(_VERBS)}({rng.choice(_THINGS)})" for line in range(rng.randrange(5, 80))
         )
-        result = {"type": "tool_result", "tool_use_id": f"t{call}", "content": text, "is_error": rng.random() < 0.1}
+        result: dict[str, Any] = {
+            "type": "tool_result",
+            "tool_use_id": f"t{call}",
+            "content": text,
+            "is_error": rng.random() < 0.1,
+        }
         yield json.dumps({"type": "user", "uuid": f"u{call}", **common, "message": {"content": [result]}})
 
 
@@ -143,7 +151,9 @@ def session_file(path: Path, first: int, count: int, calls: int) -> int:
         for number in range(first, first + count):
             rng = random.Random(number)
             at = START + timedelta(minutes=number * 20)
-            lines = [{"type": "session", "id": f"learn-{number:06}", "at": at.isoformat(), "agent": "bench"}]
+            lines: list[dict[str, Any]] = [
+                {"type": "session", "id": f"learn-{number:06}", "at": at.isoformat(), "agent": "bench"}
+            ]
             for _ in range(calls):
                 tool, given = _call(rng)
                 lines.append({"type": "call", "tool": tool, "arguments": given, "ok": rng.random() < 0.9})

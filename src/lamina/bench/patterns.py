@@ -1,4 +1,4 @@
-"""Patterns: queries at three selectivities, trends, related ones, beside a scan over JSON files; recording, import, learning."""
+"""Patterns and sessions: queries at several selectivities, trends, recording, importing, learning."""
 
 from __future__ import annotations
 
@@ -315,8 +315,8 @@ def summary(result: dict[str, Any]) -> list[str]:
         f"{imported['again_mb_per_second']:.1f} MB/s: budget {'kept' if imported['ok'] else 'EXCEEDED'}"
     )
     lines.append(
-        f"learning from {learned['sessions']:,} sessions: {learned['learn_s']:.1f} s for {learned['patterns']:,} patterns "
-        f"with {learned['uses']:,} uses; again after {learned['new_sessions']} new ones {learned['learn_again_s']:.2f} s: "
-        f"budget {'kept' if learned['ok'] else 'EXCEEDED'}"
+        f"learning from {learned['sessions']:,} sessions: {learned['learn_s']:.1f} s for {learned['patterns']:,} "
+        f"patterns with {learned['uses']:,} uses; again after {learned['new_sessions']} new ones "
+        f"{learned['learn_again_s']:.2f} s: budget {'kept' if learned['ok'] else 'EXCEEDED'}"
     )
     return lines

@@ -26,6 +26,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "update": "Change a memory; its history keeps what it was.",
     "forget": "Delete memories; with --purge, from history too.",
     "history": "Show every change of a memory.",
+    "patterns": "What worked: list, search, learn, suggest, trends.",
+    "sessions": "Runs of agents: import, list, show, archive.",
     "export": "Write memories as JSON lines, CSV or Markdown.",
     "import": "Read memories from a file or standard input.",
     "stats": "Count what the store holds, and its bytes.",

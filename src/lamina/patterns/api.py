@@ -213,7 +213,9 @@ class Patterns:
                 "ORDER BY uses DESC LIMIT ?",
                 (since, _TRENDED),
             ).fetchall()
-            found = [trend_of(id, periods(reader, number, "week", zone, since, end + 1)) for number, id in rows]
+            found = [
+                trend_of(id, periods(reader, number, "week", zone, since=since, until=end + 1)) for number, id in rows
+            ]
         found.sort(key=lambda trend: (trend.direction not in ("rising", "falling"), -trend.confidence, trend.id))
         return found[: check_whole(limit, "limit", 1, 10_000)]
 

@@ -46,9 +46,9 @@ def _reasons(pattern: Pattern, now: int) -> list[str]:
     if not pattern.uses or pattern.last_used is None:
         return ["it was never used"]
     age = max(0.0, (now - to_micros(pattern.last_used)) / 86_400e6)
+    interval = f"95 % Wilson interval {pattern.low:.3f} to {pattern.high:.3f}"
     return [
-        f"success rate {pattern.successes} / {pattern.uses} = {pattern.success_rate:.3f}, "
-        f"95 % Wilson interval {pattern.low:.3f} to {pattern.high:.3f}",
+        f"success rate {pattern.successes} / {pattern.uses} = {pattern.success_rate:.3f}, {interval}",
         f"effectiveness {pattern.low:.3f} x 2^(-{age:.1f} days / 30) = {pattern.effectiveness:.3f}",
         f"{pattern.origin}, used in {pattern.sessions:,} session{'' if pattern.sessions == 1 else 's'}",
     ]

@@ -82,7 +82,9 @@ def learn(
         if support is None:
             support = max(_LEAST_SUPPORT, -(-len(known) // _SHARE))
         check_whole(support, "min_support", 1, 2**53)
-        patterns, counts, left_out = _mine(reader, known, support, rate, max_length, max_gap, limit)
+        patterns, counts, left_out = _mine(
+            reader, known, support=support, rate=rate, max_length=max_length, max_gap=max_gap, limit=limit
+        )
     new, updated, uses = _store(catalog, known, patterns, progress)
     return LearnReport(
         sessions=len(known),
@@ -142,7 +144,14 @@ def _load(reader: Reader, renewed: set[int]) -> list[_Session]:
 
 
 def _mine(
-    reader: Reader, known: Sequence[_Session], support: int, rate: float, max_length: int, max_gap: int, limit: int
+    reader: Reader,
+    known: Sequence[_Session],
+    *,
+    support: int,
+    rate: float,
+    max_length: int,
+    max_gap: int,
+    limit: int,
 ) -> tuple[list[_Pattern], dict[str, int], dict[str, int]]:
     results = [session.result for session in known]
     outcomes = [session.trace.outcomes for session in known]
@@ -244,7 +253,7 @@ def _store(
                 else:  # another process may have learned the same meanwhile
                     held = _held(writer, session.number)
                 uses += [
-                    _use(entry, session, files[session.number], worked)
+                    _use(entry, session, files[session.number], worked=worked)
                     for entry, worked in by_session.get(place, ())
                     if entry.id not in held
                 ]
@@ -308,7 +317,7 @@ def _portions(known: Sequence[_Session], by_session: dict[int, list[Any]]) -> It
         yield part
 
 
-def _use(pattern: _Pattern, session: _Session, edited: tuple[str, ...], worked: bool) -> Use:
+def _use(pattern: _Pattern, session: _Session, edited: tuple[str, ...], *, worked: bool) -> Use:
     return Use(
         id=pattern.id,
         type=pattern.type,

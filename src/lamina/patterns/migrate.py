@@ -32,8 +32,8 @@ def migrate_files(catalog: SqliteCatalog, place: Path) -> PatternImport:
     """Import a file store's patterns and sessions; a second time adds nothing.
 
     That store counts uses without keeping them: a pattern gets as many as it counted, the first at ``first_learned``,
-    the others at ``last_reinforced``, and as many successes as ``success_rate`` says, rounded. What has no field here is
-    kept in ``context``. Steps are the description's parts between arrows, else the tools, else the description.
+    the others at ``last_reinforced``, and as many successes as ``success_rate`` says, rounded. What has no field here
+    is kept in ``context``. Steps are the description's parts between arrows, else the tools, else the description.
 
     Returns:
         What was added; ``verified`` says that every pattern and every session that was read is in the store.

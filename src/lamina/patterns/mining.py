@@ -1,8 +1,8 @@
 """Frequent sequences, counted over all sessions at once.
 
 A sequence of two to four steps occurs in a session where its steps come in this order with at most ``max_gap`` others
-between neighbours; a step that is repeated at once counts once. It is only told where at least half of its sessions have
-it without a gap: what never stands together is no sequence. Longer sequences are only looked for where both of
+between neighbours; a step that is repeated at once counts once. It is only told where at least half of its sessions
+have it without a gap: what never stands together is no sequence. Longer sequences are only looked for where both of
 their parts are frequent, since no sequence is in more sessions than its parts (Agrawal and Srikant 1996, "Mining
 sequential patterns: generalizations and performance improvements", whose gap constraint this is). The steps of all
 sessions are one array of numbers, so that a level costs a few passes of numpy over it.
@@ -65,9 +65,9 @@ def frequent_sequences(
     found: list[Found] = []
     pairs: set[int] | None = None
     for length in range(2, max_length + 1):
-        keys, first, last = _extended(ends, steps, session, offsets, size, pairs)
+        keys, first, last = _extended(ends, steps, session, offsets=offsets, size=size, pairs=pairs)
         together = (last - first == length - 1).astype(np.int64)
-        chosen = _supported(keys, session[first], last, worked, known, together, min_support)
+        chosen = _supported(keys, session[first], worked[last], together, known=known, min_support=min_support)
         if not len(chosen.kept):
             break
         found += [
@@ -108,6 +108,7 @@ def _extended(
     ends: list[tuple[Ints, Ints, Ints]],
     steps: Ints,
     session: Ints,
+    *,
     offsets: Iterable[int],
     size: int,
     pairs: set[int] | None,
@@ -148,11 +149,9 @@ class _Supported:
         return self.sessions[part].tolist(), self.worked[part].tolist()
 
 
-def _supported(
-    keys: Ints, session: Ints, last: Ints, worked: Ints, known: Ints, together: Ints, min_support: int
-) -> _Supported:
+def _supported(keys: Ints, session: Ints, worked: Ints, together: Ints, *, known: Ints, min_support: int) -> _Supported:
     order = np.lexsort((session, keys))
-    keys, session, good, close = keys[order], session[order], worked[last[order]], together[order]
+    keys, session, good, close = keys[order], session[order], worked[order], together[order]
     if not len(keys):
         empty = np.zeros(0, dtype=np.int64)
         return _Supported(empty, empty, empty, empty, empty.astype(bool), empty.astype(bool))

@@ -3,8 +3,8 @@
 There are two ways to answer. Walk the index of the wanted order and test the filters, until enough were found: good
 where many patterns fit. Or take the filter that the fewest patterns fit and sort those: good where few do. With N
 patterns of which n fit, finding k costs about k N / n steps the one way and n the other, so the second is taken up to
-n = sqrt(k N). How many fit is looked up first, in at most so many entries of an index for each filter, and neither way has
-to go through all patterns.
+n = sqrt(k N). How many fit is looked up first, in at most so many entries of an index for each filter, and neither way
+has to go through all patterns.
 """
 
 from __future__ import annotations
@@ -162,7 +162,8 @@ def _sources(filters: Filters) -> list[_Source]:
         _Source(
             f"link {number}",
             "SELECT count(*) FROM (SELECT 1 FROM pattern_link WHERE name = ? LIMIT ?)",
-            "FROM (SELECT pattern, last_used FROM pattern_link WHERE name = ?) l CROSS JOIN pattern p ON p.seq = l.pattern",
+            "FROM (SELECT pattern, last_used FROM pattern_link WHERE name = ?) l "
+            "CROSS JOIN pattern p ON p.seq = l.pattern",
             (number,),
         )
         for number in filters.links

@@ -1,11 +1,12 @@
-"""Pruning: remove what does not work, merge what is nearly the same, archive old sessions; a plan first, undo for 30 days.
+"""Pruning: remove what does not work, merge near-duplicates, archive old sessions; a plan first, undo for 30 days.
 
 * A pattern is *ineffective* where the upper end of its success rate's interval is below 0.3, or where it was not used
   for 90 days and its effectiveness is below 0.5 (both can be set).
-* Two patterns of a type are *near-duplicates* where they have as many steps, and these are alike by more than 0.85 in the
-  mean: twice the words in common, in matching stretches, by the words of both (Ratcliff and Metzener 1988). Those are
-  compared that have all words but one in common or, of long patterns, a band of MinHash, each with the most used of its
-  group. A part of a longer sequence is no duplicate of it. The one with fewer uses is merged into the other: its uses move there, and recording it counts there.
+* Two patterns of a type are *near-duplicates* where they have as many steps, and these are alike by more than 0.85 in
+  the mean: twice the words in common, in matching stretches, by the words of both (Ratcliff and Metzener 1988). Those
+  are compared that have all words but one in common or, of long patterns, a band of MinHash, each with the most used of
+  its group. A part of a longer sequence is no duplicate of it. The one with fewer uses is merged into the other: its
+  uses move there, and recording it counts there.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ def prune(
 ) -> Plan:
     """Plan and, unless it is a dry run, do it, all in one transaction; see :meth:`Patterns.prune`.
 
-    The plan is made from a view of its own, since comparing takes a while. What changed in the meantime so that the plan
-    is not true of it any more is left as it is.
+    The plan is made from a view of its own, since comparing takes a while. What changed in the meantime so that the
+    plan is not true of it any more is left as it is.
     """
     limits = (max_upper, unused_days, min_effectiveness)
     with catalog.read("planning what to prune") as reader:
@@ -114,7 +115,7 @@ def _ineffective_ones(
 def _still_ineffective(writer: Writer, id: str, limits: tuple[float, float, float]) -> bool:
     sql = "SELECT uses, successes, last_used FROM pattern WHERE id = ? AND state = 0"
     rows = writer.db.execute(sql, (id,)).fetchall()
-    return any(_ineffective(*row, now_micros(), limits) for row in rows)
+    return any(_ineffective(row[0], row[1], row[2], now_micros(), limits) for row in rows)
 
 
 def _ineffective(uses: int, successes: int, last_used: int, now: int, limits: tuple[float, float, float]) -> str | None:

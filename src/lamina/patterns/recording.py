@@ -32,7 +32,7 @@ _PAIRS: Final = 200
 _CACHE_KB: Final = 65_536
 """Pages that a bulk write may hold in memory; with the usual 8 MB it would write them twice."""
 _PLACE: Final = itemgetter(0, 1)
-_ORIGIN: Final = {name: number for number, name in enumerate(ORIGINS)}
+_ORIGIN: Final[Mapping[str, int]] = {name: number for number, name in enumerate(ORIGINS)}
 _T = TypeVar("_T")
 
 
@@ -248,7 +248,7 @@ class Recorder:
             sql = f"SELECT id, seq FROM session WHERE id IN ({', '.join('?' * len(part))})"
             self._sessions.update(self._db.execute(sql, part).fetchall())
         for id, use in missing.items():
-            if id is not None and id not in self._sessions:
+            if id not in self._sessions:
                 self._sessions[id] = ensure_session(self._writer, SessionDraft(id=id, at=use.at))[0]
 
     def _look_up_patterns(self, uses: Iterable[Use]) -> None:
@@ -369,7 +369,8 @@ def forget_uses(writer: Writer, session: int) -> list[int]:
             )
             for name in unpacked(links):
                 db.execute(
-                    "UPDATE pattern_link SET uses = uses - 1, successes = successes - ?3 WHERE name = ?2 AND pattern = ?1",
+                    "UPDATE pattern_link SET uses = uses - 1, successes = successes - ?3 "
+                    "WHERE name = ?2 AND pattern = ?1",
                     (pattern, name, success),
                 )
         db.execute("DELETE FROM pattern_day WHERE pattern = ? AND uses <= 0", (pattern,))

@@ -87,7 +87,8 @@ def _by_candidates(reader: Reader, pattern: int, own: int, low: int, high: int) 
     together: Counter[int] = Counter()
     for number, _ in found:
         ((together[number],),) = reader.db.execute(
-            "SELECT count(*) FROM (SELECT DISTINCT session FROM pattern_use WHERE pattern = ?1 AND session IS NOT NULL) s "
+            "SELECT count(*) FROM "
+            "(SELECT DISTINCT session FROM pattern_use WHERE pattern = ?1 AND session IS NOT NULL) s "
             "WHERE EXISTS (SELECT 1 FROM pattern_use u WHERE u.session = s.session AND u.pattern = ?2)",
             (number, pattern),
         ).fetchall()

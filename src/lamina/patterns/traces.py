@@ -1,4 +1,4 @@
-"""What learning keeps of a session: its steps, tools and outcomes as numbers, the files it edited, its errors and fixes.
+"""What learning keeps of a session: steps, tools and outcomes as numbers, the files it edited, its errors and fixes.
 
 A trace is made once of a session's events and stored with it, so that learning again looks at numbers only.
 """

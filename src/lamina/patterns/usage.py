@@ -84,13 +84,13 @@ class Usage:
 
     def _by(self, unit: Unit, tz: str | tzinfo, since: datetime | None, until: datetime | None) -> list[Period]:
         zone = check_zone(tz)
-        limits = check_time(since, "since"), check_time(until, "until")
+        begin, end = check_time(since, "since"), check_time(until, "until")
         with self._catalog.read("counting uses") as reader:
-            return periods(reader, self._pattern, unit, zone, *limits)
+            return periods(reader, self._pattern, unit, zone, since=begin, until=end)
 
 
 def periods(
-    reader: Reader, pattern: int, unit: Unit, zone: tzinfo, since: int | None = None, until: int | None = None
+    reader: Reader, pattern: int, unit: Unit, zone: tzinfo, *, since: int | None = None, until: int | None = None
 ) -> list[Period]:
     """Return the periods between a pattern's first and last use, those without uses among them."""
     rows = reader.db.execute(

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, get_args
 
-from lamina.errors import NotFoundError
 from lamina.sessions.checks import (
+    bad,
     check_choice,
     check_files,
     check_id,
@@ -150,7 +150,7 @@ class Sessions:
         """
         name = check_line(tool, "tool", most=200)
         if name is None:
-            raise NotFoundError("tool is empty.", hint="Name the tool.")
+            raise bad("tool is empty.", "Name the tool.")
         paths = None if files is None else check_files(files)
         seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
         micros = None if seconds is None else int(check_number(seconds, "duration", 0, 1e9) * 1e6)
@@ -289,7 +289,9 @@ class Sessions:
         Raises:
             NotFoundError: ``after`` names a session that is not there.
         """
-        tests, values = _conditions(project, agent, outcome, since, until, archived)
+        tests, values = _conditions(
+            project=project, agent=agent, outcome=outcome, since=since, until=until, archived=archived
+        )
         with self._catalog.read("listing sessions") as reader:
             if after is not None:
                 row = session_row(reader, check_id(after))
@@ -313,7 +315,9 @@ class Sessions:
         archived: bool | None = None,
     ) -> int:
         """Return how many sessions :meth:`list` would go through."""
-        tests, values = _conditions(project, agent, outcome, since, until, archived)
+        tests, values = _conditions(
+            project=project, agent=agent, outcome=outcome, since=since, until=until, archived=archived
+        )
         with self._catalog.read("counting sessions") as reader:
             where = " AND ".join(tests) or "1"
             return int(reader.db.execute(f"SELECT count(*) FROM session s WHERE {where}", values).fetchall()[0][0])
@@ -400,6 +404,7 @@ class Sessions:
 
 
 def _conditions(
+    *,
     project: str | None,
     agent: str | None,
     outcome: SessionOutcome | None,

@@ -57,11 +57,11 @@ def check_line(value: object, what: str, *, most: int = MAX_LINE) -> str | None:
     """Return one line of text, or None where there is none."""
     if value is None:
         return None
-    if type(value) is str and value.isascii() and value.isprintable() and 0 < len(value) <= most:
-        if value[0] != " " and value[-1] != " ":  # the usual line needs no second look
-            return value
     if not isinstance(value, str):
         raise bad(f"{what} is {shown(value)}, not a string.", f"Pass {what} as str.")
+    plain = value.isascii() and value.isprintable() and 0 < len(value) <= most
+    if plain and value[0] != " " and value[-1] != " ":  # the usual line needs no second look
+        return value
     line = value.strip()
     if not line:
         return None

@@ -48,7 +48,7 @@ def import_path(
 
     Raises:
         NotFoundError: There is no such file, or the folder holds none.
-        InvalidInputError: It is none of the formats, or not text. Of a folder's files that is only a problem that is told.
+        InvalidInputError: It is none of the formats, or not text; of a folder's files that is only told as a problem.
     """
     check_choice(format, "format", ("auto", *FORMATS))
     place = Path(fspath(path)).expanduser()

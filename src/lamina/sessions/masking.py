@@ -24,7 +24,10 @@ _MARKS: Final = (
 """Words that stand near secrets, each group behind what all of it has in common."""
 _URL_MARK: Final = "://"
 _KINDS: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
-    ("private key", re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]{0,20000}?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)")),
+    (
+        "private key",
+        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]{0,20000}?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
+    ),
     ("access key", re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")),
     ("api key", re.compile(r"\bAIza[0-9A-Za-z_-]{30,}|\bsk-[A-Za-z0-9_-]{20,}")),
     (

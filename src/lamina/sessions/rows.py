@@ -260,7 +260,10 @@ def read_events(
         "FROM session_event WHERE session = ? AND position >= ? ORDER BY position LIMIT ?",
         (session, start, -1 if limit is None else limit),
     )
-    return [StoredEvent(*row[:11], body=codec.decode(row[11], row[12], f"session {id}")) for row in rows]
+    return [
+        StoredEvent(*values, codec.decode(coded, body, f"session {id}"))  # type: ignore[call-arg]
+        for *values, coded, body in rows
+    ]
 
 
 def file_names(reader: Reader, data: bytes | None) -> tuple[str, ...]:

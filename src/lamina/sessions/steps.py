@@ -46,8 +46,12 @@ _TEST_RUNNERS: Final = frozenset(
 _TEST_WORDS: Final = re.compile(r"(?i)(?:^|[/_.\-])(?:tests?|spec|repro(?:duce)?|check|verify)(?:[/_.\-]|$)")
 _INTERPRETERS: Final = re.compile(r"(?:python|pypy)[\d.]*|node|deno|bun|ruby|perl|php|bash|sh")
 _WITH_COMMAND: Final = frozenset(
-    ["git", "pip", "pip3", "npm", "yarn", "pnpm", "cargo", "go", "make", "docker", "kubectl", "poetry", "uv", "conda", "apt", "apt-get", "brew", "gh", "mvn", "gradle", "dotnet"]
+    (
+        *("git", "pip", "pip3", "npm", "yarn", "pnpm", "cargo", "go", "make", "docker", "kubectl", "poetry", "uv"),
+        *("conda", "apt", "apt-get", "brew", "gh", "mvn", "gradle", "dotnet"),
+    )
 )
+"""Programs whose first word says what they do."""
 _PREFIXES: Final = frozenset(("sudo", "time", "timeout", "env", "nohup", "xargs", "command", "exec"))
 _MOVES: Final = frozenset(("cd", "export", "source", "set", "pushd", "popd", ".", "true", ":", "echo", "sleep"))
 _SPLIT: Final = re.compile(r"&&|\|\||;|\||\n")
@@ -129,7 +133,7 @@ def _program_step(part: str) -> str:
         words = words[1:]
     if not words:
         return ""
-    program = os.path.basename(words[0]).lower() or words[0].lower()
+    program = words[0].rstrip("/").rpartition("/")[2].lower() or words[0].lower()
     rest = words[1:]
     if program in _MOVES:
         return ""
@@ -235,10 +239,9 @@ def describe(error: str) -> str:
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     classes = [line for line in lines if _ERROR_CLASS.search(line)]
     words = [line for line in lines if _ERROR_WORD.search(line)]
+    line = (words or lines or [""])[0]
     if classes:  # of a traceback the last line counts, of a list the first
-        line = classes[-1] if "Traceback" in error else classes[0]
-    else:
-        line = (words or lines or [""])[0]
+        line = classes[-1 if "Traceback" in error else 0]
     return normalise(re.sub(r"^[-*\s]+", "", line[:400]))[:120] or "error"
 
 

@@ -1,4 +1,4 @@
-"""Patterns as CSV: a row for each use, with the pattern's own columns repeated; lists and objects are JSON in a cell."""
+"""Patterns as CSV: a row for each use, the pattern's own columns repeated; lists and objects are JSON in a cell."""
 
 from __future__ import annotations
 

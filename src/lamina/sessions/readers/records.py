@@ -112,7 +112,7 @@ class Notes:
 
 
 def time_of(value: Any) -> int | None:
-    """Return a time of a record as microseconds: ISO 8601, or seconds or milliseconds since 1970; None for anything else."""
+    """Return a time of a record as microseconds: ISO 8601, or (milli)seconds since 1970; None for anything else."""
     try:
         if isinstance(value, datetime):
             return to_micros(value)

@@ -1,4 +1,4 @@
-"""Transcripts of a coding assistant: one JSON object a line, messages made of blocks, results that follow their calls."""
+"""Transcripts of a coding assistant: a JSON object a line, messages made of blocks, results that follow their calls."""
 
 from __future__ import annotations
 

@@ -63,6 +63,8 @@ def pattern_lines(pattern: Pattern, paint: Paint, width: int) -> Iterator[str]:
         yield clean(pattern.description)
     for number, step in enumerate(pattern.steps, 1):
         yield f"  {number}. {clean(step)}"
+    sure = f"{pattern.low:.0%} to {pattern.high:.0%} with 95 % confidence"
+    worked = f"{pattern.successes:,} of {pattern.uses:,} times; {sure}"
     rows = [
         ("worked", worked),
         ("effectiveness", f"{pattern.effectiveness:.2f}  {bar(pattern.effectiveness, 20)}"),

@@ -71,8 +71,8 @@ def prune(
         ).fetchall()
         for entry in remove:
             writer.db.execute("UPDATE pattern SET state = ?, prune = ? WHERE id = ?", (REMOVED, run, entry.id))
-        targets = {_merge(writer, pair, run) for pair in merge}
-        refresh(writer, sorted(targets))
+        changed = {number for pair in merge for number in _merge(writer, pair, run)}
+        refresh(writer, sorted(changed))
         for id in old:
             found = writer.db.execute("SELECT seq FROM session WHERE id = ? AND archived_at IS NULL", (id,)).fetchall()
             for (number,) in found:
@@ -182,8 +182,8 @@ def _likeness(one: Sequence[Sequence[str]], other: Sequence[Sequence[str]]) -> f
     return sum(1.0 if a == b else SequenceMatcher(None, a, b, autojunk=False).ratio() for a, b in pairs) / len(one)
 
 
-def _merge(writer: Writer, pair: Merge, run: int) -> int:
-    """Move a pattern's uses to another, each keeping the name of the one it was recorded for; return the other."""
+def _merge(writer: Writer, pair: Merge, run: int) -> tuple[int, int]:
+    """Move a pattern's uses to another, each keeping the name of the one it was recorded for; return both numbers."""
     number, into = _number(writer, pair.id), _number(writer, pair.into)
     assert number is not None
     assert into is not None
@@ -193,7 +193,7 @@ def _merge(writer: Writer, pair: Merge, run: int) -> int:
     writer.db.execute(
         "UPDATE pattern SET state = ?, merged_into = ?, prune = ? WHERE seq = ?", (MERGED, into, run, number)
     )
-    return into
+    return number, into
 
 
 def _expired(reader: Reader) -> list[int]:

@@ -95,7 +95,7 @@ def check_use(values: Mapping[str, Any]) -> Use:
         tools=tuple(dict.fromkeys(check_strings(tools, "tools"))) if tools else (),
         session=None if session is None else check_id(getattr(session, "id", session)),
         description=description,
-        duration=None if seconds is None else int(check_number(seconds, "duration", 0, 1e9) * 1e6),
+        duration=None if seconds is None else round(check_number(seconds, "duration", 0, 1e9) * 1e6),
     )
 
 

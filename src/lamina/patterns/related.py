@@ -36,7 +36,7 @@ def related(reader: Reader, pattern: int, *, min_correlation: float, sort_by: So
     if together is None:
         together = _by_sessions(reader, pattern)
     found: list[tuple[float, int, tuple[Any, ...]]] = []
-    numbers = [number for number, count in together.items() if count >= bound * own - 1e-9]
+    numbers = [number for number, count in together.items() if count > 0 and count >= bound * own - 1e-9]
     for start in range(0, len(numbers), _BATCH):
         part = numbers[start : start + _BATCH]
         marks = ", ".join("?" * len(part))

@@ -153,7 +153,7 @@ class Sessions:
             raise bad("tool is empty.", "Name the tool.")
         paths = None if files is None else check_files(files)
         seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
-        micros = None if seconds is None else int(check_number(seconds, "duration", 0, 1e9) * 1e6)
+        micros = None if seconds is None else round(check_number(seconds, "duration", 0, 1e9) * 1e6)
         code = None if exit is None else check_whole(exit, "exit", -(2**31), 2**32)
         good = False if error or code not in (None, 0) else ok
         when = moment(at)

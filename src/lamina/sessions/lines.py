@@ -121,7 +121,7 @@ def _event(session: str, place: int, line: Mapping[str, Any], at: int | None) ->
         exit=code if isinstance(code, int) and not isinstance(code, bool) and abs(code) < 2**31 else None,
         error=error if isinstance(error, str) else None,
         result=result if isinstance(result, str) else None,
-        duration=int(seconds * 1e6) if isinstance(seconds, (int, float)) and 0 <= seconds < 1e9 else None,
+        duration=round(seconds * 1e6) if isinstance(seconds, (int, float)) and 0 <= seconds < 1e9 else None,
     )
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from lamina.memories import Memories
     from lamina.patterns import Patterns
     from lamina.patterns.reports import LearnReport, Plan, Related, Suggestion, Trend, Week
-    from lamina.patterns.values import PATTERN_TYPES, Pattern
+    from lamina.patterns.values import Pattern
     from lamina.sessions import Run, Sessions
     from lamina.sessions.values import Call, ImportReport, Session, Turn
     from lamina.store import Store, open, repair  # noqa: A004 - lamina.open is the name that people type
@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "PATTERN_TYPES",
     "AlreadyExistsError",
     "Call",
     "Change",
@@ -110,7 +109,7 @@ __all__ = [
 _STORE = {"Store", "open", "repair"}
 _ELSEWHERE = {
     **dict.fromkeys(("LearnReport", "Plan", "Related", "Suggestion", "Trend", "Week"), "lamina.patterns.reports"),
-    **dict.fromkeys(("PATTERN_TYPES", "Pattern"), "lamina.patterns.values"),
+    "Pattern": "lamina.patterns.values",
     **dict.fromkeys(("Call", "ImportReport", "Session", "Turn"), "lamina.sessions.values"),
     "Patterns": "lamina.patterns",
     "Run": "lamina.sessions",

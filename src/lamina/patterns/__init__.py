@@ -5,3 +5,5 @@ from __future__ import annotations
 from lamina.patterns.api import Patterns
 
 __all__ = ["Patterns"]
+
+Patterns.__module__ = "lamina"  # tracebacks show the public path

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lamina.patterns.query import PatternQuery
 from lamina.patterns.rows import COLUMNS, erase, pattern_row, to_patterns
+from lamina.patterns.values import PATTERN_TYPES
 from lamina.sessions.checks import (
     check_choice,
     check_id,
@@ -51,6 +52,9 @@ class Patterns:
     zone is read as UTC.
     """
 
+    TYPES = PATTERN_TYPES
+    """The types that agents bring along; any other name works as well."""
+
     def __init__(self, catalog: SqliteCatalog) -> None:
         self._catalog = catalog
         self._mirror: Mirror | None = None
@@ -74,7 +78,7 @@ class Patterns:
 
         Args:
             steps: What was done, in order, as it is: type and exact steps are the pattern's identity.
-            type: One of ``lamina.PATTERN_TYPES``, or any other name.
+            type: One of :attr:`TYPES`, or any other name.
             success: Whether it worked.
             files: Paths that it was used with.
             tools: Tools that it was used with.

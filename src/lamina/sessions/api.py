@@ -428,3 +428,6 @@ def _conditions(
     if archived is not None:
         tests.append(f"s.archived_at IS {'NOT ' if archived else ''}NULL")
     return tests, values
+
+
+Sessions.__module__ = "lamina"  # tracebacks show the public path

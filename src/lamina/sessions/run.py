@@ -49,3 +49,6 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<lamina.Run {self.id!r}>"
+
+
+Run.__module__ = "lamina"  # tracebacks show the public path

@@ -12,6 +12,7 @@ import pytest
 
 import lamina
 from lamina import Store
+from lamina.storage.migrations import FORMAT_VERSION
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ def test_stats_count_what_is_there(tmp_path: Path) -> None:
         "dimensions": 256,
         "profile": "balanced",
         "durability": "full",
-        "format": 1,
+        "format": FORMAT_VERSION,
         "compression_dictionary": False,
     }
     assert expected == {name: stats[name] for name in expected}

@@ -15,6 +15,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def fill(store: Store) -> None:
+    """Fill a store with patterns, uses and sessions."""
     store.patterns.record_many(
         {
             "steps": [f"step {number % 7}", "edit"],
@@ -35,11 +36,13 @@ def fill(store: Store) -> None:
 
 
 def exported(folder: Path) -> tuple[bytes, str]:
+    """Everything that a store says of patterns and sessions."""
     with lamina.open(folder, embedder="none") as store:
         return b"".join(store.patterns.exported("jsonl")), "".join(store.sessions.lines())
 
 
 def raw(folder: Path, sql: str) -> None:
+    """Change the catalog behind the back of Lamina."""
     db = apsw.Connection(str(folder / ".lamina" / "catalog.db"))
     db.execute(sql)
     db.close()
@@ -57,7 +60,7 @@ def raw(folder: Path, sql: str) -> None:
     ],
 )
 def test_what_is_derived_is_checked_and_repaired(tmp_path: Path, damage: str) -> None:
-    """Counts, days, links and words that are wrong are found by verify and made anew by repair; nothing else changes."""
+    """Counts, days and links that are wrong are found by verify and made anew by repair; nothing else changes."""
     folder = tmp_path / "store"
     with lamina.open(folder, embedder="none") as store:
         fill(store)
@@ -74,7 +77,7 @@ def test_what_is_derived_is_checked_and_repaired(tmp_path: Path, damage: str) ->
 
 
 def test_a_damaged_page_costs_what_was_on_it(tmp_path: Path) -> None:
-    """Where the catalog itself is damaged, patterns and sessions that can be read are kept, and what is lost is named."""
+    """Where the catalog is damaged, patterns and sessions that can be read are kept, and what is lost is named."""
     folder = tmp_path / "store"
     with lamina.open(folder, embedder="none") as store:
         fill(store)

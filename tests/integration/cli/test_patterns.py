@@ -14,7 +14,7 @@ from lamina.cli.pattern_lines import bar, sparkline
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A file of sessions to import."""
-    lines = []
+    lines: list[dict[str, Any]] = []
     for number in range(4):
         lines.append({"type": "session", "id": f"s{number}", "at": f"2026-05-0{number + 1}T10:00:00Z", "title": "fix"})
         for tool in ("Grep", "Read", "Edit"):
@@ -26,11 +26,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def call(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+    """Run one command line and return what it answered."""
     assert run(["--store", str(folder / "store"), *arguments]) == code
     return capsys.readouterr().out
 
 
 def document(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    """Run one command line and return its JSON document."""
     return json.loads(call(folder, capsys, *arguments, "--json"))
 
 
@@ -70,6 +72,7 @@ def test_looking_at_patterns(folder: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def lamina_count(folder: Path) -> int:
+    """How many patterns are in use."""
     with lamina.open(folder / "store", read_only=True, embedder="none") as store:
         return store.patterns.query().count()
 

@@ -40,11 +40,13 @@ events = st.lists(
 
 @contextmanager
 def another(folder: Path) -> Iterator[Store]:
+    """Open another store."""
     with lamina.open(folder, embedder="none", durability="relaxed") as opened:
         yield opened
 
 
 def dumped(store: Store) -> bytes:
+    """Every pattern and use of a store."""
     return b"".join(store.patterns.exported("jsonl"))
 
 
@@ -147,14 +149,15 @@ def test_a_mirror_that_fails_does_not_lose_the_use(p: Patterns, tmp_path: Path) 
     p.record(["a"], type="T", success=True)
 
     assert p.query().count() == 1
-    assert mirror.problem
+    assert mirror.problem is not None
     (folder / "t").unlink()
     p.record(["a"], type="T", success=True)
-    assert mirror.problem is None
+    assert [mirror.problem] == [None]
     assert len(list((folder / "t").iterdir())) == 1
 
 
 def aircher(folder: Path) -> Path:
+    """Make a file store of aircher."""
     memory = folder / ".aircher" / "memory"
     (memory / "patterns").mkdir(parents=True)
     (memory / "sessions").mkdir()
@@ -180,7 +183,7 @@ def aircher(folder: Path) -> Path:
 
 
 def test_the_older_file_store_is_migrated(p: Patterns, store: Store, tmp_path: Path) -> None:
-    """Counts, times, files and what has no field arrive; patterns that differ stay apart; a second time adds nothing."""
+    """Counts, times, files and what has no field arrive; what differs stays apart; a second time adds nothing."""
     place = aircher(tmp_path)
     report = p.migrate(place)
     again = p.migrate(place)

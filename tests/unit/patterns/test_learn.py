@@ -222,7 +222,7 @@ def test_the_ten_trajectories_counted_by_hand(p: Patterns, store: Store) -> None
 
 def test_own_lines_are_learned_from(p: Patterns, store: Store, tmp_path: Path) -> None:
     """Sessions in Lamina's own form give patterns like any other."""
-    lines = []
+    lines: list[dict[str, object]] = []
     for number in range(3):
         lines.append({"type": "session", "id": f"s{number}", "at": "2026-05-01T10:00:00Z"})
         lines += [{"type": "call", "tool": tool, "ok": True} for tool in ("Read", "Edit")]

@@ -14,6 +14,8 @@ ALIKE = ["open the settings file", "change the value of a timeout", "starting th
 
 
 def everything(p: Patterns) -> dict[str, tuple[object, ...]]:
+    """What is told of all patterns in use."""
+
     def facts(x: Pattern) -> tuple[object, ...]:
         return (x.type, x.steps, x.uses, x.successes, x.sessions, x.files, x.first_used, x.last_used)
 
@@ -67,7 +69,7 @@ def test_pruning_can_be_undone(p: Patterns, store: Store) -> None:
 
 
 def test_a_use_after_pruning_counts_once_and_survives_undo(p: Patterns) -> None:
-    """A merged pattern's new use counts for the one it was merged into, and goes back with it; a removed one comes back."""
+    """A merged pattern's new use counts for the other one, and goes back with it; a removed one comes back."""
     ids = filled(p)
     p.prune()
     answered = p.record(ALIKE, type="T", success=True, at=NOW)

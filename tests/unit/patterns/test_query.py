@@ -67,6 +67,7 @@ questions = st.fixed_dictionaries(
 
 
 def ask(p: Patterns, question: dict[str, Any]) -> list[Pattern]:
+    """Put a question to the builder."""
     query = p.query()
     if "type" in question:
         query = query.of_type(*question["type"])
@@ -118,6 +119,7 @@ def oracle(known: list[Use], question: dict[str, Any]) -> list[tuple[str, tuple[
 
 
 def key_of(pattern: Pattern, order: str) -> tuple[float, ...]:
+    """What a pattern is sorted by."""
     assert pattern.last_used is not None
     last = to_micros(pattern.last_used)
     return {
@@ -130,6 +132,7 @@ def key_of(pattern: Pattern, order: str) -> tuple[float, ...]:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """One store for all examples."""
     folder: Path = tmp_path_factory.mktemp("query") / "store"
     with lamina.open(folder, embedder="none", durability="relaxed") as opened:
         yield opened
@@ -141,7 +144,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 def test_answers_equal_those_of_brute_force(
     shared: Store, few: int, monkeypatch: pytest.MonkeyPatch, known: list[Use], asked: list[dict[str, Any]]
 ) -> None:
-    """Whatever is recorded and asked, by either way of answering, the patterns are those that going through all finds."""
+    """Whatever is recorded and asked, by either way of answering, the patterns are those that brute force finds."""
     monkeypatch.setattr(planning, "_LEAST", few)
     monkeypatch.setattr(planning, "_MOST", few)
     p = shared.patterns

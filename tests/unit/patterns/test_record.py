@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -133,9 +134,7 @@ def test_the_order_of_effectiveness_does_not_depend_on_now(entries: list[tuple[i
     made = [(good, good + bad or 1, last) for good, bad, last in entries]
     ranked = sorted(made, key=lambda entry: rank(*entry), reverse=True)
     values = [effectiveness(*entry, now) for entry in ranked]
-    assert all(
-        a >= b or math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-300) for a, b in zip(values, values[1:], strict=False)
-    )
+    assert all(a >= b or math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-300) for a, b in pairwise(values))
 
 
 def test_effectiveness_halves_in_thirty_days() -> None:

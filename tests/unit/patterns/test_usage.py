@@ -56,6 +56,7 @@ def test_a_use_at_midnight_on_monday_is_in_the_new_week(p: Patterns) -> None:
 
 
 def weeks(*counts: tuple[int, int]) -> list[Week]:
+    """Make weeks of (count, successes)."""
     return [Week(start=START + timedelta(weeks=n), count=c, successes=s) for n, (c, s) in enumerate(counts)]
 
 

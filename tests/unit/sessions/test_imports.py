@@ -15,11 +15,13 @@ SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 
 def message(kind: str, uuid: str, content: Any, **more: Any) -> str:
+    """One line of a transcript."""
     line = {"type": kind, "uuid": uuid, "sessionId": "s1", "cwd": "/work/app", "timestamp": "2026-03-01T10:00:00Z"}
     return json.dumps({**line, "message": {"role": kind, "content": content}, **more})
 
 
 def transcript(*extra: str) -> str:
+    """A transcript with a call that failed."""
     return "\n".join(
         (
             message("user", "1", "please test"),
@@ -179,7 +181,7 @@ def test_aircher_sessions(s: Sessions, tmp_path: Path) -> None:
         2,
         {"a turn that is a number": 1},
     )
-    assert (session.outcome, session.quality) == ("success", pytest.approx(0.9))
+    assert (session.outcome, session.quality) == ("success", 0.9)
     assert [event.files for event in s.events("session_1") if isinstance(event, Call)] == [("a.py",), ("a.py",)]
 
 
@@ -189,7 +191,8 @@ def test_aircher_duckdb(s: Sessions, tmp_path: Path) -> None:
     path = tmp_path / "intelligence.duckdb"
     db = duckdb.connect(str(path))
     db.execute(
-        "CREATE TABLE patterns(id TEXT, description TEXT, context TEXT, success BOOLEAN, timestamp TIMESTAMP, session_id TEXT)"
+        "CREATE TABLE patterns(id TEXT, description TEXT, context TEXT, success BOOLEAN, timestamp TIMESTAMP, "
+        "session_id TEXT)"
     )
     db.execute(
         "CREATE TABLE actions(pattern_id TEXT, sequence_index INT, tool TEXT, params TEXT, success BOOLEAN, "

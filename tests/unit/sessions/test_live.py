@@ -86,7 +86,7 @@ def test_what_is_not_there_is_told(s: Sessions) -> None:
     s.start("run-1")
     for bad in ({"quality": 2.0}, {"outcome": "fine"}, {"at": "now"}):
         with pytest.raises(InvalidInputError):
-            s.end("run-1", **bad)  # type: ignore[arg-type]
+            s.end("run-1", **bad)
 
 
 def test_lists_page_and_filter(s: Sessions) -> None:

@@ -56,7 +56,8 @@ def raw(folder: Path, sql: str) -> None:
         "UPDATE pattern_day SET uses = uses + 1 WHERE day % 2",
         "DELETE FROM pattern_link WHERE name % 2; UPDATE pattern SET sessions = 0",
         "INSERT INTO pattern_use (pattern, at, success, learned) VALUES (9999, 1, 1, 0)",
-        "UPDATE session SET trace = x'01'; DELETE FROM pattern_term; UPDATE pattern SET last_used = 1",
+        "UPDATE session SET trace = x'01'; UPDATE pattern SET last_used = 1",
+        "DELETE FROM pattern_term WHERE pattern = 3",
     ],
 )
 def test_what_is_derived_is_checked_and_repaired(tmp_path: Path, damage: str) -> None:

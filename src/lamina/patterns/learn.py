@@ -228,14 +228,12 @@ def _store(
     """
     with catalog.read("learning") as reader:
         there = _learned_before(reader, patterns)
-        files = {
-            session.number: tuple(reader.name(number) or "?" for number in list(session.trace.edited)[:_FILES_A_USE])
-            for session in known
-        }
+    fresh = frozenset(place for place, session in enumerate(known) if session.fresh)
     by_session: dict[int, list[tuple[_Pattern, bool]]] = {}
     for pattern in patterns:
+        new_here = pattern.id not in there
         for place, worked in zip(pattern.found.sessions, pattern.found.worked, strict=True):
-            if known[place].fresh or pattern.id not in there:
+            if new_here or place in fresh:
                 by_session.setdefault(place, []).append((pattern, worked))
     new: dict[str, None] = {}
     touched: set[int] = set()
@@ -252,8 +250,9 @@ def _store(
                     continue
                 else:  # another process may have learned the same meanwhile
                     held = _held(writer, session.number)
+                edited = tuple(writer.name(number) or "?" for number in list(session.trace.edited)[:_FILES_A_USE])
                 uses += [
-                    _use(entry, session, files[session.number], worked=worked)
+                    _use(entry, session, edited, worked=worked)
                     for entry, worked in by_session.get(place, ())
                     if entry.id not in held
                 ]

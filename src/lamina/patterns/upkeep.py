@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from lamina.errors import LaminaError
 from lamina.patterns.identity import pattern_id
-from lamina.patterns.rows import rebuild
+from lamina.patterns.rows import rebuild, terms_of
 from lamina.patterns.traces import unpack_trace
 from lamina.sessions.archive import archived_events
 from lamina.storage.codecs import BodyCodec
@@ -65,7 +65,8 @@ def _ids(reader: Reader, sql: str) -> list[str]:
 
 
 def content_problems(reader: Reader, codec: BodyCodec, checked: dict[str, int]) -> Iterator[Problem]:
-    """Decode every event and trace."""
+    """Decode every event and trace, and compare the words of patterns."""
+    yield from _words(reader)
     checked["events"] = 0
     for session, id, trace in reader.db.execute("SELECT seq, id, trace FROM session ORDER BY seq").fetchall():
         if trace is not None and unpack_trace(trace) is None:
@@ -84,6 +85,20 @@ def content_problems(reader: Reader, codec: BodyCodec, checked: dict[str, int]) 
                 codec.decode(coded, body, f"event {place} of session {id}")
             except LaminaError as error:
                 yield _problem("event-damaged", f"session {id}", error.message, "Import it again, or restore a backup.")
+
+
+def _words(reader: Reader) -> Iterator[Problem]:
+    """Compare the words by which patterns are found with those of their steps and descriptions."""
+    held = dict(reader.db.execute("SELECT pattern, count(*) FROM pattern_term GROUP BY pattern").fetchall())
+    for number, id, steps, description in reader.db.execute(
+        "SELECT seq, id, steps, description FROM pattern WHERE state <> 1"
+    ).fetchall():
+        try:
+            wanted = len(terms_of([str(step) for step in json.loads(steps)], description))
+        except (ValueError, TypeError):
+            continue  # that was told
+        if held.get(number, 0) != wanted:
+            yield _problem("index-differs", f"pattern {id}", f"pattern {id} cannot be found by all of its words")
 
 
 def rebuild_patterns(writer: Writer) -> None:

@@ -21,6 +21,8 @@ _RUNS = {
     "update": ["update", "{deploy}", "--title", "x"],
     "forget": ["forget", "{deploy}", "--yes"],
     "history": ["history", "{deploy}"],
+    "patterns": ["patterns", "stats"],
+    "sessions": ["sessions", "list"],
     "export": ["export"],
     "import": ["import", "-", "--format", "jsonl"],
     "stats": ["stats"],
@@ -38,6 +40,7 @@ _RUNS = {
 _BY_NAME = {
     "by_scope",
     "by_type",
+    "by_origin",
     "removed",
     "checked",
     "recovered",

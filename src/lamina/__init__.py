@@ -39,7 +39,12 @@ if TYPE_CHECKING:
     )
     from lamina.framing import Shown
     from lamina.memories import Memories
+    from lamina.patterns import Patterns
+    from lamina.patterns.reports import LearnReport, Plan, Related, Suggestion, Trend, Week
+    from lamina.patterns.values import Pattern
     from lamina.saving import LoadedState, load_state, save_state
+    from lamina.sessions import Run, Sessions
+    from lamina.sessions.values import Call, ImportReport, Session, Turn
     from lamina.states import (
         ArrayChange,
         ArrayInfo,
@@ -85,6 +90,7 @@ __all__ = [
     "ArrayChange",
     "ArrayInfo",
     "Autosave",
+    "Call",
     "Change",
     "Checkpoints",
     "ClosedError",
@@ -101,23 +107,32 @@ __all__ = [
     "FormatError",
     "Hit",
     "Hits",
+    "ImportReport",
     "IndexReport",
     "IndexView",
     "InvalidInputError",
     "LaminaError",
+    "LearnReport",
     "LoadedState",
     "LockedError",
     "Memories",
     "Memory",
     "MissingReport",
     "NotFoundError",
+    "Pattern",
+    "Patterns",
     "PendingVersion",
+    "Plan",
     "PoisonedError",
     "Problem",
     "ReadOnlyError",
+    "Related",
     "RepairReport",
     "RetainPlan",
+    "Run",
     "SavedSessions",
+    "Session",
+    "Sessions",
     "Shown",
     "Slot",
     "SlotPlan",
@@ -129,11 +144,15 @@ __all__ = [
     "States",
     "StorageError",
     "Store",
+    "Suggestion",
     "SyncReport",
     "TermMatch",
     "ToroidalGrid",
+    "Trend",
+    "Turn",
     "VerifyReport",
     "Version",
+    "Week",
     "__version__",
     "load_state",
     "open",
@@ -163,6 +182,14 @@ _STATES = {
     "States",
     "ToroidalGrid",
     "Version",
+}
+_ELSEWHERE = {
+    **dict.fromkeys(("LearnReport", "Plan", "Related", "Suggestion", "Trend", "Week"), "lamina.patterns.reports"),
+    "Pattern": "lamina.patterns.values",
+    **dict.fromkeys(("Call", "ImportReport", "Session", "Turn"), "lamina.sessions.values"),
+    "Patterns": "lamina.patterns",
+    "Run": "lamina.sessions",
+    "Sessions": "lamina.sessions",
 }
 _TYPES = {
     "Change",
@@ -195,6 +222,8 @@ def __getattr__(name: str) -> Any:
         module = "lamina.saving"
     elif name == "Shown":
         module = "lamina.framing"
+    elif name in _ELSEWHERE:
+        module = _ELSEWHERE[name]
     elif name in __all__:
         module = "lamina.errors"
     else:

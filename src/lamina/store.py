@@ -32,6 +32,8 @@ from lamina.types import RepairReport, SyncReport, VerifyReport
 
 if TYPE_CHECKING:
     from lamina.embed import Embedder
+    from lamina.patterns import Patterns
+    from lamina.sessions import Sessions
 
 __all__ = ["Store", "open", "repair"]
 
@@ -152,6 +154,40 @@ class Store:
         """What an agent knows."""
         self.states = States(StatesContext(self._catalog, settings, engine))
         """What a model holds."""
+        self._sessions: Sessions | None = None
+        self._patterns: Patterns | None = None
+        if self._context.scopes is None:
+            self._context.find_patterns = lambda query, limit: tuple(
+                self.patterns.fitting(query, limit=min(limit, 1_000))
+            )
+
+    @property
+    def sessions(self) -> Sessions:
+        """Runs of agents: turns, tool calls, outcomes.
+
+        Raises:
+            ReadOnlyError: The handle sees only some scopes; sessions belong to the whole store.
+        """
+        if self._sessions is None:
+            from lamina.sessions import Sessions
+
+            self._check_whole("sessions belong to the whole store")
+            self._sessions = Sessions(self._catalog)
+        return self._sessions
+
+    @property
+    def patterns(self) -> Patterns:
+        """What worked: sequences of steps with their outcomes.
+
+        Raises:
+            ReadOnlyError: The handle sees only some scopes; patterns belong to the whole store.
+        """
+        if self._patterns is None:
+            from lamina.patterns import Patterns
+
+            self._check_whole("patterns belong to the whole store")
+            self._patterns = Patterns(self._catalog)
+        return self._patterns
 
     # --- facts -------------------------------------------------------------------------------------------------------
 
@@ -320,8 +356,8 @@ class Store:
             self._release()
             raise
 
-    def _check_whole(self) -> None:
-        """Raise unless this handle may be used for upkeep, which touches every scope.
+    def _check_whole(self, why: str = "upkeep touches all of them") -> None:
+        """Raise unless this handle sees every scope, as upkeep, sessions and patterns need.
 
         Raises:
             ClosedError: The store is closed, or this is a forked child.
@@ -331,8 +367,8 @@ class Store:
         if self._context.scopes is not None:
             raise ReadOnlyError(
                 f"This handle sees only {'scope' if len(self._context.scopes) == 1 else 'scopes'} "
-                f"{', '.join(self._context.scopes) or '(none)'}, and upkeep touches all of them.",
-                hint="Open the whole store for upkeep, without scopes=.",
+                f"{', '.join(self._context.scopes) or '(none)'}, and {why}.",
+                hint="Open the whole store for that, without scopes=.",
             )
 
     def _release(self) -> None:

@@ -140,6 +140,7 @@ class Hits(list[Hit]):
         left_out: ``(id, reason)`` of what ranked high enough and was not returned: near-duplicates of a hit, and
             what a token budget had no room for.
         tokens: Estimated tokens of :meth:`text`.
+        patterns: With ``include`` naming them: the patterns that fit the question, the best first.
     """
 
     def __init__(
@@ -149,11 +150,13 @@ class Hits(list[Hit]):
         notices: tuple[str, ...] = (),
         left_out: tuple[tuple[str, str], ...] = (),
         tokens: int = 0,
+        patterns: tuple[Any, ...] = (),
     ) -> None:
         super().__init__(hits)
         self.notices = notices
         self.left_out = left_out
         self.tokens = tokens
+        self.patterns = patterns
 
     def text(self, *, lines: int = 200, bytes: int = 4_096, total: int = 20_480) -> str:
         """Return the hits as one text for a model's context: data with its id, file, source and age, not instructions.

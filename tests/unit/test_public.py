@@ -104,7 +104,7 @@ def test_the_names_of_the_contract_are_there() -> None:
     recall = inspect.signature(lamina.Memories.recall).parameters
     assert [
         "self", "query", "vector", "limit", "scope", "type", "tags", "since", "until", "as_of", "where", "mode",
-        "exact", "token_budget", "explain", "already_shown",
+        "exact", "token_budget", "explain", "already_shown", "include",
     ] == list(recall)  # fmt: skip
     assert (None, 10, "hybrid") == (recall["query"].default, recall["limit"].default, recall["mode"].default)
     opened = inspect.signature(lamina.open).parameters

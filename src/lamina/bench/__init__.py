@@ -18,6 +18,7 @@ BENCHMARKS: Final[Mapping[str, str]] = {
     "recall": "Recall at 1,000 and 50,000 memories, warm, and cold in a fresh process.",
     "folder": "A memory directory: taking it over, following it, recall over its files, adding to it.",
     "states": "A large array saved, opened, read in part and changed, beside the formats of today.",
+    "patterns": "Patterns and sessions: queries, trends, recording, importing, learning.",
     "locomo": "How often the right turns of long conversations are found (LoCoMo).",
 }
 """Every benchmark and its one line of help. The module of NAME is ``lamina.bench.NAME``."""

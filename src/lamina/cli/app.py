@@ -32,6 +32,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "sync": "Take over what was changed in the files by hand.",
     "watch": "Take over changes of the files as they happen.",
     "team": "See what is new in team/, from git; merge its indexes.",
+    "patterns": "What worked: list, search, learn, suggest, trends.",
+    "sessions": "Runs of agents: import, list, show, archive.",
     "export": "Write memories as JSON lines, CSV or Markdown.",
     "import": "Read memories from a file or standard input.",
     "state": "Named arrays of a model: commit, log, diff, restore.",

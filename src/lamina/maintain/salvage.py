@@ -24,27 +24,18 @@ from lamina.types import Problem
 
 __all__ = ["TABLES", "DamagedFile", "check_damage", "open_file", "salvage_rows"]
 
+_STATES = ("state", "state_version", "state_ref", "pack", "object")
+_PATTERNS = ("session", "session_event", "session_archive", "pattern", "pattern_use", "pattern_prune")
 TABLES = (
-    "meta",
-    "name",
-    "dictionary",
-    "dictionary_copy",
-    "memory",
-    "memory_tag",
-    "use_count",
-    "passage",
-    "ending",
-    *(_STATES := ("state", "state_version", "state_ref", "pack", "object")),
+    *("meta", "name", "dictionary", "dictionary_copy", "memory", "memory_tag", "use_count", "passage", "ending"),
+    *_STATES,
+    *_PATTERNS,
 )
 """What is kept of a damaged catalog; everything else is derived from it."""
 _NUMBERED = (
-    "name",
-    "dictionary",
-    "dictionary_copy",
-    "memory",
-    "passage",
-    "ending",
+    *("name", "dictionary", "dictionary_copy", "memory", "passage", "ending"),
     *(table for table in _STATES if table != "state_ref"),
+    *_PATTERNS,
 )
 """Tables whose first column is a whole number that counts upwards from 1."""
 _MADE_ANEW = ("memory_tag", "ending")

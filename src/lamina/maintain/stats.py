@@ -8,6 +8,7 @@ from typing import Any
 
 from lamina.config import ENGINE_FOLDER
 from lamina.memories.context import Context
+from lamina.patterns.upkeep import SINCE
 from lamina.storage.reader import Reader
 from lamina.storage.records import from_micros
 from lamina.types import MEMORY_TYPES
@@ -41,6 +42,7 @@ def store_stats(folder: Path, context: Context) -> dict[str, Any]:
             f"SELECT count(*) FROM memory m WHERE m.path IS NOT NULL AND {condition.text}", condition.bindings
         ).fetchall()[0][0]
         dictionary = reader.newest_dictionary()
+        patterns = _pattern_counts(reader) if context.scopes is None and context.catalog.format >= SINCE else {}
     return {
         "location": str(folder),
         "format": context.catalog.format,
@@ -51,6 +53,7 @@ def store_stats(folder: Path, context: Context) -> dict[str, Any]:
         "by_scope": dict(sorted(scopes.items())),
         "by_type": dict(sorted(types.items())),
         "history": counts.history,
+        **patterns,
         "passages": counts.passages,
         "vectors": counts.vectors,
         "vectors_waiting": counts.waiting,
@@ -62,6 +65,17 @@ def store_stats(folder: Path, context: Context) -> dict[str, Any]:
         "last_write": from_micros(counts.last_write).isoformat() if counts.last_write else None,
         "bytes_on_disk": bytes_on_disk(folder) if context.scopes is None else None,
     }
+
+
+def _pattern_counts(reader: Reader) -> dict[str, int]:
+    """Count sessions and patterns, which belong to no scope."""
+    ((sessions, events),) = reader.db.execute(
+        "SELECT count(*), coalesce(sum(turns + calls), 0) FROM session"
+    ).fetchall()
+    ((patterns, uses),) = reader.db.execute(
+        "SELECT count(*), coalesce(sum(uses), 0) FROM pattern WHERE state = 0"
+    ).fetchall()
+    return {"sessions": sessions, "events": events, "patterns": patterns, "pattern_uses": uses}
 
 
 @dataclass(frozen=True, slots=True)

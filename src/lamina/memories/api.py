@@ -271,6 +271,7 @@ class Memories:
         token_budget: int | None = None,
         explain: bool = False,
         already_shown: Iterable[str] = (),
+        include: Sequence[str] = ("memories",),
     ) -> Hits:
         """Find the memories that answer a question.
 
@@ -291,6 +292,7 @@ class Memories:
             explain: Fill ``Hit.explanation``.
             already_shown: Ids that the conversation has already, or a :class:`lamina.Shown`; they are left out before
                 the best are chosen.
+            include: ``memories``, ``patterns`` or both; patterns that fit the query come as ``patterns`` of the answer.
 
         Returns:
             Hits, best first; a list with ``notices``, ``left_out`` and ``text()`` besides.
@@ -322,6 +324,7 @@ class Memories:
             explain=explain,
             already_shown=_ids(already_shown),
             filters={name: value for name, value in filters.items() if value is not None},
+            include=include,
         )
         return recall(self._context, question)
 

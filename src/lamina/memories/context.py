@@ -60,6 +60,8 @@ class Context:
         self.forget_cached = forget_cached
         self._frequencies: dict[str, tuple[int, int]] = {}
         self._counted_at: Position | None = None
+        self.find_patterns: Callable[[str, int], tuple[Any, ...]] | None = None
+        """Returns the patterns that fit a question, at most so many; set where the handle may see them."""
         self._lock = threading.Lock()
         self._uses: dict[str, tuple[int, int]] = {}
         self.uses_written = time.monotonic()

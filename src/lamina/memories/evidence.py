@@ -20,6 +20,7 @@ from lamina.memories.question import Question
 from lamina.search.columns import Columns
 from lamina.search.dates import named_days
 from lamina.search.fuse import CANDIDATES, WEIGHTS, Ranking, by_cosine, fuse
+from lamina.search.outcomes import centre
 from lamina.search.text import HEAD_WEIGHT, TermStatistics, ease_length, term_scores
 from lamina.search.tokens import query_terms, tokens
 from lamina.search.vectors import check_vector, decode
@@ -37,8 +38,6 @@ _WIDER = 4
 """How many times more candidates are looked at when too few of them are different memories."""
 _RECENCY_DAYS = 30.0
 _MICROS_A_DAY = 86_400_000_000
-_FEEDBACK_PRIOR = 2
-"""Outcomes that a memory is imagined to have had, half of them good, before any is known."""
 _WORD = re.compile(r"\S+")
 _PUNCTUATION = ".,;:!?\"'()[]{}<>"
 _COSINE_ALONE = {"cosine": 1.0}
@@ -294,7 +293,7 @@ def _standing(standing: Standing, now: int) -> dict[str, float]:
     return {
         "importance": 2 * standing.importance - 1,
         "recency": math.exp(-age / _RECENCY_DAYS),
-        "feedback": (standing.helped - standing.hurt) / (outcomes + _FEEDBACK_PRIOR) if outcomes else 0.0,
+        "feedback": 2 * centre(standing.helped, outcomes) - 1 if outcomes else 0.0,
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -30,6 +30,7 @@ class Question:
     explain: bool = False
     already_shown: frozenset[str] = frozenset()
     filters: Mapping[str, Any] = field(default_factory=dict)
+    include: Sequence[str] = ("memories",)
 
     def check(self) -> None:
         """Raise unless it can be answered.
@@ -42,6 +43,11 @@ class Question:
         check_whole(self.limit, "limit", 1, MAX_LIMIT)
         if self.token_budget is not None:
             check_whole(self.token_budget, "token_budget", 1, 2**53)
+        known = not isinstance(self.include, str) and {"memories", "patterns"}.issuperset(self.include)
+        if not known or not self.include:
+            raise InvalidInputError(
+                f"include is {self.include!r}.", hint="Name 'memories', 'patterns' or both in a list."
+            )
         query: object = self.query
         if query is None and self.vector is None:
             raise InvalidInputError("recall was given no self.", hint="Pass a query or a vector; `list` shows all.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from lamina.framing import age_of
 from lamina.memories.context import Context
@@ -34,13 +35,26 @@ def recall(context: Context, question: Question) -> Hits:
         InvalidInputError: The question says nothing, or an option has no meaning.
     """
     question.check()
+    patterns, told = _patterns(context, question)
+    if "memories" not in question.include:
+        return Hits(notices=told, patterns=patterns)
     with context.catalog.read("recalling") as reader:
         evidence = gather(context, reader, question)
         places = reader.passages([candidate.passage for candidate in evidence.ranked])
         hits, left_out, used = choose(evidence, places, question)
     context.note_uses(hit.memory.id for hit in hits)
     flush_if_due(context)
-    return Hits(hits, notices=evidence.notices, left_out=tuple(left_out), tokens=used)
+    notices = (*evidence.notices, *told)
+    return Hits(hits, notices=notices, left_out=tuple(left_out), tokens=used, patterns=patterns)
+
+
+def _patterns(context: Context, question: Question) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """Return the patterns that fit the question where they were asked for, and why there are none."""
+    if "patterns" not in question.include or question.query is None:
+        return (), ()
+    if context.find_patterns is None:
+        return (), ("Patterns belong to the whole store; this handle sees only some scopes.",)
+    return context.find_patterns(question.query, question.limit), ()
 
 
 def choose(

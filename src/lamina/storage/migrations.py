@@ -210,7 +210,148 @@ def _m003_states(db: apsw.Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (_m001_memories, _m002_files, _m003_states)
+def _m004_patterns(db: apsw.Connection) -> None:
+    """Sessions with their turns and tool calls; patterns with every use of theirs, and what is derived from those."""
+    db.execute(
+        """
+        -- One run of an agent. Times are microseconds since 1970 in UTC; outcome is 1, 0 or unknown.
+        -- learned counts the events that learning has seen; trace holds what it made of them, as packed numbers.
+        CREATE TABLE session (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            agent TEXT,
+            project TEXT,
+            title TEXT,
+            source TEXT,
+            started_at INTEGER NOT NULL,
+            last_at INTEGER NOT NULL,
+            ended_at INTEGER,
+            outcome INTEGER,
+            quality REAL,
+            turns INTEGER NOT NULL DEFAULT 0,
+            calls INTEGER NOT NULL DEFAULT 0,
+            errors INTEGER NOT NULL DEFAULT 0,
+            learned INTEGER NOT NULL DEFAULT -1,
+            archived_at INTEGER,
+            metadata TEXT,
+            trace BLOB
+        ) STRICT;
+        CREATE INDEX session_started ON session (started_at, seq);
+
+        -- Turns (kind 0) and tool calls (kind 1) in their order. name is the speaker's role or the tool; step is the
+        -- call brought to its normal form. key tells an event from every other of its session, so that a second import
+        -- adds nothing. codec is 0 for a body as it is, 1 for zstd.
+        CREATE TABLE session_event (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT,
+            session INTEGER NOT NULL,
+            position INTEGER NOT NULL,
+            kind INTEGER NOT NULL,
+            key INTEGER NOT NULL,
+            at INTEGER NOT NULL,
+            name INTEGER NOT NULL,
+            step INTEGER,
+            ok INTEGER,
+            exit INTEGER,
+            duration INTEGER,
+            digest INTEGER,
+            files BLOB,
+            codec INTEGER NOT NULL,
+            body BLOB NOT NULL
+        ) STRICT;
+        CREATE UNIQUE INDEX session_event_place ON session_event (session, position);
+
+        -- The events of an archived session, in parts of a few megabytes.
+        CREATE TABLE session_archive (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT,
+            session INTEGER NOT NULL,
+            part INTEGER NOT NULL,
+            body BLOB NOT NULL,
+            UNIQUE (session, part)
+        ) STRICT;
+
+        -- Type and exact steps are the identity of a pattern, and its id is made of them. state is 0 while it is in
+        -- use, 1 once removed, 2 once merged into another; prune is the run that did it. uses to rank are derived from
+        -- pattern_use: rank is log2 of the success rate's lower bound + last use in units of 30 days, so that its
+        -- order does not depend on now.
+        CREATE TABLE pattern (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            type INTEGER NOT NULL,
+            origin INTEGER NOT NULL,
+            state INTEGER NOT NULL DEFAULT 0,
+            merged_into INTEGER,
+            prune INTEGER,
+            created_at INTEGER NOT NULL,
+            uses INTEGER NOT NULL DEFAULT 0,
+            successes INTEGER NOT NULL DEFAULT 0,
+            sessions INTEGER NOT NULL DEFAULT 0,
+            first_used INTEGER NOT NULL DEFAULT 0,
+            last_used INTEGER NOT NULL DEFAULT 0,
+            success_rate REAL NOT NULL DEFAULT 0,
+            rank REAL NOT NULL DEFAULT 0,
+            steps TEXT NOT NULL,
+            description TEXT,
+            context TEXT
+        ) STRICT;
+        CREATE INDEX pattern_rank ON pattern (rank, type, success_rate, last_used) WHERE state = 0;
+        CREATE INDEX pattern_type ON pattern (type, rank) WHERE state = 0;
+        CREATE INDEX pattern_uses ON pattern (uses, type) WHERE state = 0;
+        CREATE INDEX pattern_success ON pattern (success_rate, uses, type) WHERE state = 0;
+        CREATE INDEX pattern_last ON pattern (last_used, type) WHERE state = 0;
+        CREATE INDEX pattern_gone ON pattern (prune) WHERE state <> 0;
+
+        -- Every use. links are the names of its files and tools, packed; moved_from is the pattern that it was
+        -- recorded for, where that was merged into this one; learned says that learning found it.
+        CREATE TABLE pattern_use (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT,
+            pattern INTEGER NOT NULL,
+            at INTEGER NOT NULL,
+            success INTEGER NOT NULL,
+            learned INTEGER NOT NULL,
+            session INTEGER,
+            duration INTEGER,
+            moved_from INTEGER,
+            links BLOB
+        ) STRICT;
+        CREATE INDEX pattern_use_pattern ON pattern_use (pattern, at, success);
+        CREATE INDEX pattern_use_session ON pattern_use (session, pattern) WHERE session IS NOT NULL;
+        CREATE INDEX pattern_use_moved ON pattern_use (moved_from) WHERE moved_from IS NOT NULL;
+
+        -- Derived: uses by day of UTC, by file and tool, and the words of steps and description.
+        CREATE TABLE pattern_day (
+            pattern INTEGER NOT NULL,
+            day INTEGER NOT NULL,
+            uses INTEGER NOT NULL,
+            successes INTEGER NOT NULL,
+            PRIMARY KEY (pattern, day)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE pattern_link (
+            name INTEGER NOT NULL,
+            pattern INTEGER NOT NULL,
+            uses INTEGER NOT NULL,
+            successes INTEGER NOT NULL,
+            last_used INTEGER NOT NULL,
+            PRIMARY KEY (name, pattern)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX pattern_link_pattern ON pattern_link (pattern, name);
+        CREATE TABLE pattern_term (
+            term TEXT NOT NULL, pattern INTEGER NOT NULL, PRIMARY KEY (term, pattern)
+        ) STRICT, WITHOUT ROWID;
+
+        -- What pruning did, for undo.
+        CREATE TABLE pattern_prune (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, undone_at INTEGER, plan TEXT NOT NULL
+        ) STRICT;
+        """
+    )
+
+
+MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (
+    _m001_memories,
+    _m002_files,
+    _m003_states,
+    _m004_patterns,
+)
 """In order; the first brings an empty file to version 1. Never change one that was released."""
 
 FORMAT_VERSION = len(MIGRATIONS)

@@ -18,6 +18,11 @@ class NameKind(IntEnum):
     THREAD = 2
     TAG = 3
     SOURCE = 4
+    ROLE = 20
+    TOOL = 21
+    FILE = 22
+    STEP = 23
+    PATTERN_TYPE = 24
 
 
 class Names:

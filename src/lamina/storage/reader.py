@@ -39,6 +39,7 @@ _COUNTED = (
     ("state_version", "seq"),
     ("pack", "id"),
     ("object", "id"),
+    *((table, "seq") for table in ("session", "session_event", "pattern", "pattern_use", "pattern_prune")),
 )
 """Tables whose numbers are never used twice, and the column that has them."""
 _SHORTEST_TRACE = 12

@@ -45,6 +45,7 @@ def build_golden(folder: Path) -> Path:
         with open_store(scratch / "store", embedder=TinyEmbedder()) as store:
             _fill(store)
             _fill_states(store)
+            _fill_patterns(store)
             moments = [change.at for change in store.memories.history(store.memories.list(limit=None)[-1].id)]
             expected = describe_store(store, [moments[0] + timedelta(seconds=1), *moments[1:]])
             version = store.stats()["format"]
@@ -76,6 +77,7 @@ def describe_store(store: Store, moments: list[datetime]) -> dict[str, Any]:
     states = {info.name: _plain_state(store, info.name) for info in store.states.list()}
     return {
         **({"states": states} if states else {}),  # formats 1 and 2 had none
+        **_plain_patterns(store),
         "moments": [moment.isoformat() for moment in moments],
         "memories": [_plain(memory) for memory in memories],
         "history": {
@@ -160,6 +162,40 @@ def _fill_states(store: Store) -> None:
     slots = states.slots("slots")
     slots.create({"short_term": weights[:8]})
     slots.put("short_term", [3], weights[:1], surprise=0.75, timestamp=1_709_208_000_000_000)
+
+
+def _fill_patterns(store: Store) -> None:
+    """A session with all that it may have, an archived one, and patterns with and without uses of them."""
+    for number in range(2):
+        run = store.sessions.start(f"run-{number}", agent="tester", project="/p", title="Ünïcode", at=_BEGAN)
+        run.turn("user", "Fix the orders endpoint.", at=_BEGAN)
+        run.call("edit", arguments={"path": "/p/a.py"}, files=["/p/a.py"], at=_BEGAN + timedelta(minutes=1))
+        run.call("bash", arguments={"command": "pytest"}, ok=False, error="1 failed", at=_BEGAN + timedelta(minutes=2))
+        run.end(outcome="success", quality=0.75, at=_BEGAN + timedelta(minutes=3))
+    store.sessions.archive(["run-1"])
+    record = store.patterns.record
+    for day in range(3):
+        record(
+            ["edit a.py", "run tests"],
+            type="fix",
+            success=day > 0,
+            files=["a.py"],
+            tools=["pytest"],
+            session="run-0",
+            description="Edit, then test",
+            at=_BEGAN + timedelta(days=day),
+            duration=1.5,
+        )
+    record(["read", "wrïte"], type="own kind", success=True, at=_BEGAN)
+
+
+def _plain_patterns(store: Store) -> dict[str, Any]:
+    """Return sessions and patterns with all of their records; nothing where there are none, as before format 4."""
+    sessions = sorted(store.sessions.lines())
+    exported = b"".join(store.patterns.exported("jsonl")).decode("utf-8").splitlines()
+    if not sessions:
+        return {}
+    return {"sessions": sessions, "patterns": [line for line in exported if '"exported_at"' not in line]}
 
 
 def _plain_state(store: Store, name: str) -> list[dict[str, Any]]:

@@ -1,0 +1,410 @@
+"""Recording uses: one at a time or many, each batch one transaction that also moves every count along."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from operator import itemgetter
+from typing import Any, Final, TypeVar
+
+from lamina.errors import InvalidInputError
+from lamina.patterns.identity import pattern_id, steps_json
+from lamina.patterns.rows import ACTIVE, DAY, MERGED, ORIGINS, REMOVED, terms_of, write_terms, write_totals
+from lamina.sessions.checks import check_files, check_id, check_line, check_number, check_strings, moment
+from lamina.sessions.masking import Masker, suspicious
+from lamina.sessions.rows import SessionDraft, ensure_session, packed, unpacked
+from lamina.storage.catalog import SqliteCatalog
+from lamina.storage.names import NameKind
+from lamina.storage.records import now_micros
+from lamina.storage.writer import Writer
+
+__all__ = ["EVENT_FIELDS", "Recorder", "Use", "check_use", "forget_uses", "record_many", "roomy"]
+
+EVENT_FIELDS: Final = ("steps", "type", "success", "files", "tools", "session", "description", "at", "duration")
+MAX_STEPS: Final = 200
+_BATCH: Final = 40_000
+_PORTION: Final = 500
+_PAIRS: Final = 200
+_CACHE_KB: Final = 65_536
+"""Pages that a bulk write may hold in memory; with the usual 8 MB it would write them twice."""
+_PLACE: Final = itemgetter(0, 1)
+_ORIGIN: Final[Mapping[str, int]] = {name: number for number, name in enumerate(ORIGINS)}
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True, kw_only=True)
+class Use:
+    """One use of a pattern on its way in, checked. Times are microseconds."""
+
+    id: str
+    type: str
+    steps: tuple[str, ...]
+    success: bool
+    at: int
+    files: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    session: str | None = None
+    description: str | None = None
+    duration: int | None = None
+    context: dict[str, Any] | None = None
+    created_at: int | None = None
+    learned: bool = False
+    origin: str = "recorded"
+
+
+def check_use(values: Mapping[str, Any]) -> Use:
+    """Return a use of the arguments of ``record``, checked, with secrets masked.
+
+    Raises:
+        InvalidInputError: A value that may not be stored; it names it.
+    """
+    unknown = [str(name) for name in values if name not in EVENT_FIELDS]
+    missing = [name for name in ("steps", "type", "success") if name not in values]
+    if unknown or missing:
+        what = f"knows no {', '.join(unknown)}" if unknown else f"lacks {', '.join(missing)}"
+        raise InvalidInputError(f"A use of a pattern {what}.", hint=f"Its fields are {', '.join(EVENT_FIELDS)}.")
+    kind = check_line(values["type"], "type", most=200)
+    if kind is None:
+        raise InvalidInputError("type is empty.", hint="Name the kind of pattern, such as TestingPattern.")
+    success = values["success"]
+    if not isinstance(success, (bool, int)) or success not in (0, 1):
+        raise InvalidInputError(f"success is {success!r}, not True or False.", hint="Pass how it went.")
+    steps = check_strings(values["steps"], "steps", least=1, most=MAX_STEPS)
+    files = check_files(values.get("files") or ())
+    tools = values.get("tools")
+    description = check_line(values.get("description"), "description")
+    if suspicious("\n".join((*steps, *files, description or ""))):
+        masker = Masker()
+        steps = tuple(masker.text(step) for step in steps)
+        files = tuple(masker.text(path) for path in files)
+        description = masker.line(description)
+    duration = values.get("duration")
+    seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
+    session = values.get("session")
+    return Use(
+        id=pattern_id(kind, steps),
+        type=kind,
+        steps=steps,
+        success=bool(success),
+        at=moment(values.get("at")),
+        files=files,
+        tools=tuple(dict.fromkeys(check_strings(tools, "tools"))) if tools else (),
+        session=None if session is None else check_id(getattr(session, "id", session)),
+        description=description,
+        duration=None if seconds is None else round(check_number(seconds, "duration", 0, 1e9) * 1e6),
+    )
+
+
+@contextmanager
+def roomy(writer: Writer) -> Iterator[None]:
+    """Give a bulk write a larger cache while it lasts."""
+    usual = writer.db.pragma("cache_size")
+    writer.db.pragma("cache_size", -_CACHE_KB)
+    try:
+        yield
+    finally:
+        writer.db.pragma("cache_size", usual)
+
+
+def record_many(
+    catalog: SqliteCatalog, events: Iterable[Mapping[str, Any]], progress: Callable[[int], None] | None
+) -> int:
+    """Record many uses in durable batches, with flat memory; return how many.
+
+    Raises:
+        InvalidInputError: An event that may not be stored; ``details`` has its place (``item``) and how many were
+            ``recorded`` before, which are kept.
+    """
+    done = 0
+    batch: list[Use] = []
+
+    def store() -> None:
+        nonlocal done
+        if batch:
+            with catalog.write("recording uses of patterns") as writer, roomy(writer):
+                Recorder(writer).add(batch)
+            done += len(batch)
+            batch.clear()
+            if progress is not None:
+                progress(done)
+
+    for number, event in enumerate(events):
+        try:
+            if not isinstance(event, Mapping):
+                raise InvalidInputError(f"An event is a {type(event).__name__}, not a mapping.", hint="Pass dicts.")
+            batch.append(check_use(event))
+        except InvalidInputError as error:
+            store()
+            raise InvalidInputError(
+                f"Event {number}: {error.message}", hint=error.hint, item=number, recorded=done
+            ) from None
+        if len(batch) >= _BATCH:
+            store()
+    store()
+    return done
+
+
+@dataclass(slots=True)
+class _Totals:
+    uses: int
+    successes: int
+    sessions: int
+    first: int
+    last: int
+
+
+class Recorder:
+    """Writes uses in one transaction."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._db = writer.db
+        self._known: dict[str, tuple[int, int | None]] = {}
+        self._sessions: dict[str, int] = {}
+        self._names: dict[tuple[NameKind, str], int] = {}
+        self.new: list[str] = []
+        """Ids of the patterns that were made."""
+        self.touched: dict[int, None] = {}
+        """Numbers of the patterns that got uses."""
+
+    def add(self, uses: Iterable[Use]) -> None:
+        """Write uses, and move counts along."""
+        uses = list(uses)
+        self._look_up(uses)
+        rows: list[tuple[Any, ...]] = []
+        days: dict[tuple[int, int], list[int]] = {}
+        links: dict[tuple[int, int], list[int]] = {}
+        fresh: dict[int, _Totals] = {}
+        pairs: dict[tuple[int, int], None] = {}
+        for use in uses:
+            pattern, moved = self._known[use.id]
+            at, success = use.at, int(use.success)
+            session = None if use.session is None else self._sessions[use.session]
+            names = [self._name(NameKind.FILE, path) for path in use.files]
+            if use.tools:
+                names += [self._name(NameKind.TOOL, tool) for tool in use.tools]
+            rows.append((pattern, at, success, int(use.learned), session, use.duration, moved, packed(names)))
+            day = days.setdefault((pattern, at // DAY), [0, 0])
+            day[0] += 1
+            day[1] += success
+            for name in names:
+                link = links.setdefault((name, pattern), [0, 0, 0])
+                link[0] += 1
+                link[1] += success
+                link[2] = max(link[2], at)
+            totals = fresh.get(pattern)
+            if totals is None:
+                totals = fresh[pattern] = _Totals(0, 0, 0, at, at)
+            totals.uses += 1
+            totals.successes += success
+            if at < totals.first:
+                totals.first = at
+            elif at > totals.last:
+                totals.last = at
+            if session is not None:
+                pairs[session, pattern] = None
+        for pair in pairs.keys() - self._there(list(pairs)):
+            fresh[pair[1]].sessions += 1
+        self._write(rows, days, links, fresh)
+        self.touched.update(dict.fromkeys(fresh))
+
+    def ensure(self, use: Use) -> int:
+        """See to it that the pattern of a use is there, without a use; return its number."""
+        if use.id not in self._known:
+            self._look_up_patterns([use])
+        return self._known[use.id][0]
+
+    def _name(self, kind: NameKind, value: str) -> int:
+        number = self._names.get((kind, value))
+        if number is None:
+            number = self._writer.name_number(kind, value)
+            assert number is not None
+            self._names[kind, value] = number
+        return number
+
+    def _there(self, pairs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Return those of ``(session, pattern)`` that have a use already."""
+        found: set[tuple[int, int]] = set()
+        for start in range(0, len(pairs), _PAIRS):
+            part = pairs[start : start + _PAIRS]
+            sql = (
+                f"WITH w (s, p) AS (VALUES {', '.join(['(?, ?)'] * len(part))}) SELECT s, p FROM w WHERE EXISTS "
+                "(SELECT 1 FROM pattern_use u WHERE u.session = w.s AND u.pattern = w.p)"
+            )
+            found.update(self._db.execute(sql, [number for pair in part for number in pair]).fetchall())
+        return found
+
+    # --- patterns and sessions ---------------------------------------------------------------------------------------
+
+    def _look_up(self, uses: Sequence[Use]) -> None:
+        """Find or make the patterns and sessions of uses, many at a time."""
+        self._look_up_patterns({use.id: use for use in uses if use.id not in self._known}.values())
+        missing = {use.session: use for use in uses if use.session is not None and use.session not in self._sessions}
+        for part in _portions(list(missing)):
+            sql = f"SELECT id, seq FROM session WHERE id IN ({', '.join('?' * len(part))})"
+            self._sessions.update(self._db.execute(sql, part).fetchall())
+        for id, use in missing.items():
+            if id not in self._sessions:
+                self._sessions[id] = ensure_session(self._writer, SessionDraft(id=id, at=use.at))[0]
+
+    def _look_up_patterns(self, uses: Iterable[Use]) -> None:
+        wanted = {use.id: use for use in uses}
+        for part in _portions(list(wanted)):
+            sql = f"SELECT id, seq, state, description FROM pattern WHERE id IN ({', '.join('?' * len(part))})"
+            for id, number, state, description in self._db.execute(sql, part).fetchall():
+                use = wanted.pop(id)
+                if use.description and not description:
+                    self._db.execute("UPDATE pattern SET description = ? WHERE seq = ?", (use.description, number))
+                    write_terms(self._writer, [(number, terms_of((), use.description))])
+                self._known[id] = (number, None) if state == ACTIVE else self._target(number, use)
+        self._make(list(wanted.values()))
+
+    def _target(self, number: int, use: Use) -> tuple[int, int | None]:
+        """Return the pattern that counts now for one that was merged, and that one; one that was removed comes back."""
+        target: int = number
+        while True:
+            rows = self._db.execute("SELECT state, merged_into FROM pattern WHERE seq = ?", (target,)).fetchall()
+            state, into = rows[0] if rows else (ACTIVE, None)
+            if state != MERGED or into is None:
+                break
+            target = into
+        if state == REMOVED:  # used again, so it is wanted
+            self._db.execute("UPDATE pattern SET state = ?, prune = NULL WHERE seq = ?", (ACTIVE, target))
+            if target == number:
+                write_terms(self._writer, [(number, terms_of(use.steps, use.description))])
+        return target, None if target == number else number
+
+    def _make(self, uses: Sequence[Use]) -> None:
+        if not uses:
+            return
+        number = self._writer.last_number("pattern")
+        rows = []
+        terms = []
+        for use in uses:
+            number += 1
+            context = json.dumps(use.context, ensure_ascii=False, separators=(",", ":")) if use.context else None
+            created = now_micros() if use.created_at is None else use.created_at
+            kind = self._name(NameKind.PATTERN_TYPE, use.type)
+            steps = steps_json(use.steps)
+            rows.append((number, use.id, kind, _ORIGIN[use.origin], created, steps, use.description, context))
+            terms.append((number, terms_of(use.steps, use.description)))
+            self._known[use.id] = (number, None)
+            self.new.append(use.id)
+        self._db.executemany(
+            "INSERT INTO pattern (seq, id, type, origin, created_at, steps, description, context) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+        write_terms(self._writer, terms)
+
+    def _write(
+        self,
+        rows: list[tuple[Any, ...]],
+        days: Mapping[tuple[int, int], list[int]],
+        links: Mapping[tuple[int, int], list[int]],
+        fresh: Mapping[int, _Totals],
+    ) -> None:
+        rows.sort(key=_PLACE)  # neighbours in the index are written together
+        self._db.executemany(
+            "INSERT INTO pattern_use (pattern, at, success, learned, session, duration, moved_from, links) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+        self._db.executemany(
+            "INSERT INTO pattern_day (pattern, day, uses, successes) VALUES (?, ?, ?, ?) ON CONFLICT (pattern, day) "
+            "DO UPDATE SET uses = uses + excluded.uses, successes = successes + excluded.successes",
+            sorted((*key, *counts) for key, counts in days.items()),
+        )
+        self._db.executemany(
+            "INSERT INTO pattern_link (name, pattern, uses, successes, last_used) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (name, pattern) DO UPDATE SET uses = uses + excluded.uses, "
+            "successes = successes + excluded.successes, last_used = max(last_used, excluded.last_used)",
+            sorted((*key, *counts) for key, counts in links.items()),
+        )
+        totals = []
+        for part in _portions(sorted(fresh)):
+            for pattern, uses, successes, sessions, first, last in self._db.execute(
+                "SELECT seq, uses, successes, sessions, first_used, last_used FROM pattern "
+                f"WHERE seq IN ({', '.join('?' * len(part))})",
+                part,
+            ):
+                add = fresh[pattern]
+                totals.append(
+                    (
+                        pattern,
+                        uses + add.uses,
+                        successes + add.successes,
+                        sessions + add.sessions,
+                        min(first, add.first) if uses else add.first,
+                        max(last, add.last) if uses else add.last,
+                    )
+                )
+        write_totals(self._writer, totals)
+
+
+def _portions(values: list[_T]) -> Iterator[list[_T]]:
+    for start in range(0, len(values), _PORTION):
+        yield values[start : start + _PORTION]
+
+
+def forget_uses(writer: Writer, session: int) -> list[int]:
+    """Take back the uses that learning found in a session, and move counts back; return the patterns they were of."""
+    db = writer.db
+    rows = db.execute(
+        "SELECT seq, pattern, at, success, links FROM pattern_use WHERE session = ? AND learned = 1", (session,)
+    ).fetchall()
+    db.executemany("DELETE FROM pattern_use WHERE seq = ?", [(row[0],) for row in rows])
+    touched: dict[int, list[tuple[int, int, bytes | None]]] = defaultdict(list)
+    for _, pattern, at, success, links in rows:
+        touched[pattern].append((at, success, links))
+    for pattern, gone in touched.items():
+        for at, success, links in gone:
+            db.execute(
+                "UPDATE pattern_day SET uses = uses - 1, successes = successes - ?3 WHERE pattern = ?1 AND day = ?2",
+                (pattern, at // DAY, success),
+            )
+            for name in unpacked(links):
+                db.execute(
+                    "UPDATE pattern_link SET uses = uses - 1, successes = successes - ?3 "
+                    "WHERE name = ?2 AND pattern = ?1",
+                    (pattern, name, success),
+                )
+        db.execute("DELETE FROM pattern_day WHERE pattern = ? AND uses <= 0", (pattern,))
+        db.execute("DELETE FROM pattern_link WHERE pattern = ? AND uses <= 0", (pattern,))
+        _lower_last(writer, pattern, max(at for at, _, _ in gone))
+        ((uses, successes, sessions),) = db.execute(
+            "SELECT uses, successes, sessions FROM pattern WHERE seq = ?", (pattern,)
+        ).fetchall()
+        ((first, last),) = db.execute(
+            "SELECT coalesce((SELECT min(at) FROM pattern_use WHERE pattern = ?1), 0), "
+            "coalesce((SELECT max(at) FROM pattern_use WHERE pattern = ?1), 0)",
+            (pattern,),
+        ).fetchall()
+        still = db.execute("SELECT 1 FROM pattern_use WHERE session = ? AND pattern = ? LIMIT 1", (session, pattern))
+        left = sessions - (0 if still.fetchall() else 1)
+        good = sum(success for _, success, _ in gone)
+        write_totals(writer, [(pattern, uses - len(gone), successes - good, left, first, last)])
+    return list(touched)
+
+
+def _lower_last(writer: Writer, pattern: int, gone: int) -> None:
+    """Find the last use anew of the files and tools whose last use may have gone."""
+    wanted = {
+        row[0]
+        for row in writer.db.execute(
+            "SELECT name FROM pattern_link WHERE pattern = ? AND last_used <= ?", (pattern, gone)
+        )
+    }
+    changes: list[tuple[int, int, int]] = []
+    sql = "SELECT at, links FROM pattern_use WHERE pattern = ? ORDER BY at DESC"
+    for at, links in writer.db.execute(sql, (pattern,)) if wanted else ():
+        found = wanted.intersection(unpacked(links))
+        changes += [(at, name, pattern) for name in found]
+        wanted -= found
+        if not wanted:
+            break
+    writer.db.executemany("UPDATE pattern_link SET last_used = ? WHERE name = ? AND pattern = ?", changes)

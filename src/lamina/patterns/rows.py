@@ -1,0 +1,245 @@
+"""Patterns as rows: reading them, and keeping what is derived from their uses."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+from lamina.errors import NotFoundError
+from lamina.patterns.values import Pattern
+from lamina.search.outcomes import HALF_LIFE_MICROS, rank, wilson
+from lamina.storage.codecs import damaged
+from lamina.storage.names import NameKind
+from lamina.storage.reader import Reader
+from lamina.storage.records import from_micros, now_micros
+from lamina.storage.writer import Writer
+
+__all__ = [
+    "ACTIVE",
+    "COLUMNS",
+    "DAY",
+    "MERGED",
+    "ORIGINS",
+    "REMOVED",
+    "erase",
+    "pattern_row",
+    "rebuild",
+    "refresh",
+    "terms_of",
+    "to_patterns",
+    "write_totals",
+]
+
+Origin = Literal["recorded", "learned", "imported"]
+State = Literal["active", "removed", "merged"]
+ORIGINS: Final[tuple[Origin, ...]] = ("recorded", "learned", "imported")
+STATES: Final[tuple[State, ...]] = ("active", "removed", "merged")
+ACTIVE, REMOVED, MERGED = 0, 1, 2
+DAY: Final = 86_400 * 1_000_000
+"""Microseconds of a day."""
+COLUMNS: Final = (
+    "p.seq, p.id, p.type, p.steps, p.uses, p.successes, p.sessions, p.first_used, p.last_used, p.created_at, "
+    "p.description, p.context, p.origin, p.state"
+)
+_BATCH = 500
+_FILE: Final = int(NameKind.FILE)
+
+
+def pattern_row(reader: Reader, id: str) -> tuple[Any, ...]:
+    """Return a pattern's row of :data:`COLUMNS`; of one that was merged, that of the pattern it is part of now.
+
+    Raises:
+        NotFoundError: There is none of this id, or it was removed.
+    """
+    number: int | None = None
+    for seq, state, into in reader.db.execute("SELECT seq, state, merged_into FROM pattern WHERE id = ?", (id,)):
+        number = seq if state == ACTIVE else into if state == MERGED else None
+    while number is not None:
+        row = reader.db.execute(f"SELECT {COLUMNS}, p.merged_into FROM pattern p WHERE p.seq = ?", (number,)).fetchall()
+        if not row or row[0][13] == REMOVED:
+            break
+        if row[0][13] == ACTIVE:
+            return tuple(row[0][:14])
+        number = row[0][14]
+    raise NotFoundError(
+        f"There is no pattern {id}.",
+        hint="`lamina patterns list` shows what is there; undo brings back what was pruned.",
+        id=id,
+    )
+
+
+def to_patterns(reader: Reader, rows: Sequence[Sequence[Any]], now: int | None = None) -> list[Pattern]:
+    """Return the public values of rows of :data:`COLUMNS`, with their files and tools."""
+    if not rows:
+        return []
+    moment = now_micros() if now is None else now
+    files: dict[int, list[str]] = defaultdict(list)
+    tools: dict[int, list[str]] = defaultdict(list)
+    numbers = [row[0] for row in rows]
+    none: list[str] = []
+    for start in range(0, len(numbers), _BATCH):
+        part = numbers[start : start + _BATCH]
+        marks = ", ".join("?" * len(part))
+        for pattern, kind, value in reader.db.execute(
+            "SELECT l.pattern, n.kind, n.value FROM pattern_link l JOIN name n ON n.id = l.name "
+            f"WHERE l.pattern IN ({marks})",
+            part,
+        ):
+            (files if kind == _FILE else tools)[pattern].append(value)
+    return [
+        _pattern(reader, row, sorted(files.get(row[0], none)), sorted(tools.get(row[0], none)), moment) for row in rows
+    ]
+
+
+def _pattern(reader: Reader, row: Sequence[Any], files: list[str], tools: list[str], now: int) -> Pattern:
+    try:
+        uses, successes, last = row[4], row[5], row[8]
+        low, high = wilson(successes, uses)
+        return Pattern(
+            id=row[1],
+            type=reader.name(row[2]) or "?",
+            steps=_steps(row[3]),
+            files=tuple(files),
+            tools=tuple(tools),
+            uses=uses,
+            successes=successes,
+            success_rate=successes / uses if uses else 0.0,
+            low=low,
+            high=high,
+            effectiveness=low * 2.0 ** (-(now - last) / HALF_LIFE_MICROS) if now > last else low,
+            sessions=row[6],
+            first_used=from_micros(row[7]) if uses else None,
+            last_used=from_micros(last) if uses else None,
+            created_at=from_micros(row[9]),
+            description=row[10],
+            context=json.loads(row[11]) if row[11] else {},
+            origin=ORIGINS[row[12]],
+            state=STATES[row[13]],
+        )
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
+        raise damaged(f"pattern {row[1]}", f"a field makes no sense ({error})") from None
+
+
+@lru_cache(maxsize=4_096)
+def _steps(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
+
+
+def terms_of(steps: Iterable[str], description: str | None) -> list[str]:
+    """Return the words by which a pattern is found."""
+    from lamina.search.tokens import tokens
+
+    return list(dict.fromkeys(tokens(" ".join([*steps, description or ""]))))
+
+
+def write_totals(writer: Writer, totals: Iterable[tuple[int, int, int, int, int, int]]) -> None:
+    """Set ``(pattern, uses, successes, sessions, first use, last use)``, and what follows from them."""
+    writer.db.executemany(
+        "UPDATE pattern SET uses = ?2, successes = ?3, sessions = ?4, first_used = ?5, last_used = ?6, "
+        "success_rate = ?7, rank = ?8 WHERE seq = ?1",
+        [
+            (
+                seq,
+                uses,
+                successes,
+                sessions,
+                first,
+                last,
+                successes / uses if uses else 0.0,
+                rank(successes, uses, last),
+            )
+            for seq, uses, successes, sessions, first, last in totals
+        ],
+    )
+
+
+def refresh(writer: Writer, patterns: Iterable[int]) -> None:
+    """Make what is derived of patterns anew from their uses: totals, days, files and tools."""
+    from lamina.sessions.rows import unpacked
+
+    for pattern in dict.fromkeys(patterns):
+        db = writer.db
+        for table in ("pattern_day", "pattern_link"):
+            db.execute(f"DELETE FROM {table} WHERE pattern = ?", (pattern,))
+        days: dict[int, list[int]] = {}
+        links: dict[int, list[int]] = {}
+        sessions: set[int] = set()
+        first = last = uses = successes = 0
+        for at, success, session, packed in db.execute(
+            "SELECT at, success, session, links FROM pattern_use WHERE pattern = ? ORDER BY at", (pattern,)
+        ):
+            first = first if uses else at
+            last = at
+            uses += 1
+            successes += success
+            if session is not None:
+                sessions.add(session)
+            day = days.setdefault(at // DAY, [0, 0])
+            day[0] += 1
+            day[1] += success
+            for name in unpacked(packed):
+                link = links.setdefault(name, [0, 0, 0])
+                link[0] += 1
+                link[1] += success
+                link[2] = at
+        db.executemany(
+            "INSERT INTO pattern_day (pattern, day, uses, successes) VALUES (?, ?, ?, ?)",
+            [(pattern, day, *counts) for day, counts in days.items()],
+        )
+        db.executemany(
+            "INSERT INTO pattern_link (name, pattern, uses, successes, last_used) VALUES (?, ?, ?, ?, ?)",
+            [(name, pattern, *counts) for name, counts in links.items()],
+        )
+        write_totals(writer, [(pattern, uses, successes, len(sessions), first, last)])
+
+
+def write_terms(writer: Writer, entries: Iterable[tuple[int, Iterable[str]]]) -> None:
+    """Make patterns findable by words."""
+    writer.db.executemany(
+        "INSERT INTO pattern_term (term, pattern) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        [(term, pattern) for pattern, terms in entries for term in terms],
+    )
+
+
+def erase(writer: Writer, patterns: Iterable[int], *, remember: bool = False) -> None:
+    """Delete patterns for good, with their uses and all that is derived.
+
+    Args:
+        writer: Of the transaction.
+        patterns: Their numbers.
+        remember: Keep the names of those that were learned, so that learning does not find them again in old sessions.
+    """
+    for pattern in patterns:
+        rows = writer.db.execute("SELECT steps, description FROM pattern WHERE seq = ?", (pattern,)).fetchall()
+        for steps, description in rows:
+            writer.db.executemany(
+                "DELETE FROM pattern_term WHERE term = ? AND pattern = ?",
+                [(term, pattern) for term in terms_of(json.loads(steps), description)],
+            )
+        for table in ("pattern_use", "pattern_day", "pattern_link"):
+            writer.db.execute(f"DELETE FROM {table} WHERE pattern = ?", (pattern,))
+        writer.db.execute("DELETE FROM pattern WHERE merged_into = ? AND state = 2", (pattern,))
+        if remember:
+            writer.db.execute("UPDATE pattern SET prune = NULL WHERE seq = ? AND origin = 1", (pattern,))
+            write_totals(writer, [(pattern, 0, 0, 0, 0, 0)])
+        writer.db.execute("DELETE FROM pattern WHERE seq = ?1 AND (origin <> 1 OR ?2 = 0)", (pattern, int(remember)))
+
+
+def rebuild(writer: Writer) -> int:
+    """Make all that is derived anew from patterns and uses, for repair; return how many patterns there are."""
+    db = writer.db
+    db.execute("DELETE FROM pattern_use WHERE NOT EXISTS (SELECT 1 FROM pattern p WHERE p.seq = pattern_use.pattern)")
+    for table in ("pattern_day", "pattern_link", "pattern_term"):
+        db.execute(f"DELETE FROM {table}")
+    rows = db.execute("SELECT seq, steps, description FROM pattern").fetchall()
+    for seq, steps, description in rows:
+        try:
+            words = terms_of([str(step) for step in json.loads(steps)], description)
+        except (ValueError, TypeError):
+            continue  # verify names it
+        write_terms(writer, [(seq, words)])
+    refresh(writer, [row[0] for row in rows])
+    return len(rows)

@@ -1,0 +1,228 @@
+"""What may be stored of sessions and patterns: every value from outside is checked here, once."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, tzinfo
+from typing import Any, cast
+
+from lamina.errors import InvalidInputError
+from lamina.storage.records import now_micros, to_micros
+
+__all__ = [
+    "bad",
+    "check_choice",
+    "check_files",
+    "check_id",
+    "check_json",
+    "check_line",
+    "check_number",
+    "check_strings",
+    "check_text",
+    "check_time",
+    "check_whole",
+    "check_zone",
+    "moment",
+]
+
+MAX_LINE = 2_000
+"""Characters of a name, a title, a path, a step."""
+MAX_TEXT = 10_000_000
+"""Characters of a turn."""
+MAX_JSON_BYTES = 1_000_000
+_MOST_SHOWN = 120
+_FIRST_TIME = to_micros(datetime.min.replace(tzinfo=UTC))
+_LAST_TIME = to_micros(datetime.max.replace(tzinfo=UTC))
+_ID = re.compile(r"[^\s\x00-\x1f\x7f/\\][^\s\x00-\x1f\x7f]{0,199}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def bad(message: str, hint: str) -> InvalidInputError:
+    """Return the error for a value that cannot be accepted."""
+    return InvalidInputError(message, hint=hint)
+
+
+def check_id(id: object, what: str = "session") -> str:
+    """Return an id: 1 to 200 characters without white space, not beginning with a slash."""
+    if not isinstance(id, str) or not _ID.fullmatch(id):
+        raise bad(f"{shown(id)} is no id of a {what}.", "An id is a word of at most 200 characters.")
+    return _encodable(id, "id")
+
+
+def check_line(value: object, what: str, *, most: int = MAX_LINE) -> str | None:
+    """Return one line of text, or None where there is none."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise bad(f"{what} is {shown(value)}, not a string.", f"Pass {what} as str.")
+    plain = value.isascii() and value.isprintable() and 0 < len(value) <= most
+    if plain and value[0] != " " and value[-1] != " ":  # the usual line needs no second look
+        return value
+    line = value.strip()
+    if not line:
+        return None
+    if not line.isprintable() and _CONTROL.search(line):
+        raise bad(f"{what} has more than one line or a control character.", f"Keep {what} to one line.")
+    if len(line) > most:
+        raise bad(f"{what} has {len(line):,} characters; at most {most:,} fit.", "Shorten it.")
+    return _encodable(line, what)
+
+
+def check_text(value: object, what: str) -> str:
+    """Return a text of any length up to ten million characters; it may be empty."""
+    if not isinstance(value, str):
+        raise bad(f"{what} is {shown(value)}, not a string.", f"Pass {what} as str.")
+    if len(value) > MAX_TEXT:
+        raise bad(f"{what} has {len(value):,} characters; at most {MAX_TEXT:,} fit.", "Cut it into several.")
+    return _encodable(value, what)
+
+
+def check_strings(values: object, what: str, *, least: int = 0, most: int = 1_000) -> tuple[str, ...]:
+    """Return lines of text, in order.
+
+    Args:
+        values: A list of strings; one string alone is refused, since it would be read letter by letter.
+        what: Their name, for messages.
+        least: How many there must be.
+        most: How many there may be.
+    """
+    if not isinstance(values, (list, tuple)) and (isinstance(values, (str, bytes)) or not isinstance(values, Iterable)):
+        raise bad(f"{what} is {shown(values)}, not a list.", "Pass a list of strings.")
+    found = []
+    for value in values:
+        line = check_line(value, f"an entry of {what}")
+        if line is None:
+            raise bad(f"{what} has an empty entry.", "Leave it out.")
+        found.append(line)
+        if len(found) > most:
+            raise bad(f"{what} has more than {most:,} entries.", "Record less at once.")
+    if len(found) < least:
+        raise bad(f"{what} is empty.", "Pass at least one.")
+    return tuple(found)
+
+
+def check_files(values: object) -> tuple[str, ...]:
+    """Return paths without repetition, in order; path objects become text."""
+    if isinstance(values, (list, tuple)) and not values:
+        return ()
+    if isinstance(values, (str, bytes, os.PathLike)) or not isinstance(values, Iterable):
+        raise bad(f"files is {shown(values)}, not a list.", "Pass a list of paths.")
+    texts = [os.fspath(value) if isinstance(value, os.PathLike) else value for value in values]
+    return tuple(dict.fromkeys(check_strings(texts, "files")))
+
+
+def check_whole(value: object, what: str, low: int, high: int) -> int:
+    """Return a whole number from ``low`` to ``high``."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise bad(f"{what} is {shown(value)}.", f"Pass a whole number from {low:,} to {high:,}.")
+    return value
+
+
+def check_number(value: object, what: str, low: float, high: float) -> float:
+    """Return a finite number from ``low`` to ``high``."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise bad(f"{what} is {shown(value)}, not a number.", f"Pass a number from {low:g} to {high:g}.")
+    if not low <= value <= high:
+        raise bad(f"{what} is {shown(value)}.", f"Pass a number from {low:g} to {high:g}.")
+    return float(value)
+
+
+def check_choice(value: object, what: str, choices: tuple[str, ...]) -> str:
+    """Return one of several words."""
+    if not isinstance(value, str) or value not in choices:
+        raise bad(f"{what} is {shown(value)}.", f"Use one of {', '.join(choices)}.")
+    return value
+
+
+def check_time(value: object, what: str) -> int | None:
+    """Return a time as microseconds since 1970; one without a zone is read as UTC."""
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        raise bad(f"{what} is {shown(value)}, not a datetime.", "Pass a datetime; datetime.fromisoformat reads one.")
+    micros = to_micros(value, what)
+    if not _FIRST_TIME <= micros <= _LAST_TIME:
+        raise bad(f"{what} is out of range.", "Use the years 1 to 9999, in UTC.")
+    return micros
+
+
+def moment(value: object, what: str = "at") -> int:
+    """Return a time as microseconds since 1970; now for None."""
+    found = check_time(value, what)
+    return now_micros() if found is None else found
+
+
+def check_zone(zone: str | tzinfo) -> tzinfo:
+    """Return a time zone, by its IANA name or as a ``tzinfo``.
+
+    Raises:
+        InvalidInputError: There is none of this name.
+    """
+    if isinstance(zone, tzinfo):
+        return zone
+    if zone == "UTC":
+        return UTC
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        return ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError, IsADirectoryError):
+        raise bad(f"{shown(zone)} is no time zone.", "Use a name such as UTC or Europe/Berlin.") from None
+
+
+def check_json(value: object, what: str) -> dict[str, Any]:
+    """Return a mapping of names to JSON values, at most 1 MB.
+
+    Raises:
+        InvalidInputError: It is none.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise bad(f"{what} is {shown(value)}, not a mapping.", "Pass a dict of JSON values.")
+    try:
+        text = json.dumps(dict(value), ensure_ascii=False, allow_nan=False, default=_plain)
+        size = len(text.encode("utf-8"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise bad(
+            f"{what} holds what JSON does not: {str(error)[:200]}.", "Use text, numbers, lists, objects."
+        ) from None
+    if size > MAX_JSON_BYTES:
+        raise bad(f"{what} has {size:,} bytes; at most {MAX_JSON_BYTES:,} fit.", "Keep less of it.")
+    return cast("dict[str, Any]", json.loads(text))
+
+
+def shown(value: object) -> str:
+    """Return a value as a message may show it: short, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a whole number of 5,000 digits, or somebody's broken __repr__
+        return f"some {type(value).__name__}"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({len(text):,} characters)"
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    raise TypeError(f"a {type(value).__name__}")
+
+
+def _encodable(text: str, what: str) -> str:
+    if text.isascii():
+        return text
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise bad(
+            f"{what} holds a lone surrogate (U+{ord(text[error.start]):04X}) at character {error.start}.",
+            "Decode the input with errors='replace', or remove it.",
+        ) from None
+    return text

@@ -1,0 +1,27 @@
+"""A fresh store for every test of sessions and patterns; real records where they are at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import lamina
+from lamina import Patterns, Store
+
+NOW = datetime(2026, 6, 3, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A new store without an embedder."""
+    with lamina.open(tmp_path / "store", embedder="none", durability="relaxed") as opened:
+        yield opened
+
+
+@pytest.fixture
+def p(store: Store) -> Patterns:
+    """The patterns of a new store."""
+    return store.patterns

@@ -74,6 +74,7 @@ def supersede(context: Context, old_id: str, new_id: str) -> Memory:
 def delete(context: Context, id: str, *, purge: bool) -> Deletion:
     """Forget a memory: out of sight at once, or with ``purge`` out of every place."""
     check_id(id)
+    context.check_enabled()
     return _purge(context, id) if purge else _delete(context, id)
 
 
@@ -81,6 +82,7 @@ def feedback(context: Context, id: str, outcome: Outcome) -> Memory:
     """Count what came of using a memory."""
     if outcome not in ("helped", "hurt", "used"):
         raise InvalidInputError(f"{outcome!r} is no outcome.", hint="Use 'helped', 'hurt' or 'used'.")
+    context.check_enabled()
     with context.catalog.write("noting feedback") as writer:
         record = context.current(writer, id)
         write_uses(context, writer)
@@ -94,6 +96,7 @@ def _revise(
     context: Context, id: str, action: Action, changed: Callable[[Reader, Record], Record], *, vector: Any = None
 ) -> Memory:
     """End a row's revision and make its successor current; where others changed it meanwhile all is done again."""
+    context.check_enabled()
     for _ in range(_TRIES):
         with context.catalog.read("reading what is to change") as reader:
             before = context.current(reader, id)

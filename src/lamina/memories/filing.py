@@ -355,12 +355,18 @@ class _Change:
         return render_document(**document_fields(self.after, created=True))
 
     def _edited(self, data: bytes) -> bytes:
-        from lamina.folder.document import edit_document
+        from lamina.folder.document import edit_document, parse_document
 
+        path, changes = str(self.before.path), document_changes(self.before, self.after)
         try:
-            return edit_document(data, document_changes(self.before, self.after))
+            made = [name for name in ("title", "description") if name in changes and getattr(self.after, name) is None]
+            if made:  # follows from the text: a file that does without it goes on so
+                document = parse_document(data, name=path)
+                for name in made:
+                    if getattr(self.before, name) is None and getattr(document, name) is None:
+                        del changes[name]
+            return edit_document(data, changes)
         except InvalidInputError as error:
-            path = str(self.before.path)
             details = error.details | {"path": path}
             message = f"{path} was not changed: {error.message}"
             raise InvalidInputError(message, hint=error.hint or "Mend the file by hand first.", **details) from error
@@ -382,7 +388,10 @@ class _Change:
             fs.make_dir(self.folder.at(place), mode=0o755)
         items = [{"id": self.before.id, "path": path}]
         # Synced: a second file with the memory's id must not be met without knowing what it is.
-        self.folder.journal.write({"op": operation, "hash": content_hash(data).hex(), "items": items}, durable=True)
+        record: dict[str, Any] = {"op": operation, "hash": content_hash(data).hex(), "items": items}
+        if self.row is not None:
+            record |= {"from": self.before.path, "seen": self.row.hash.hex()}
+        self.folder.journal.write(record, durable=True)
         mode = TEAM_MODE if self.after.scope == TEAM else PRIVATE_MODE
         fs.write_file(self.folder.absolute(path, for_writing=True), data, mode=mode)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -63,14 +64,19 @@ def save_at(k: int, save: Callable[[], object]) -> tuple[Callable[[Operation], N
     return watch, met
 
 
-@pytest.mark.parametrize("editor", [in_place, truncating, renaming, with_backup])
-@pytest.mark.parametrize("change", ["update", "move", "delete", "rename"])
+@pytest.mark.parametrize(
+    ("change", "editor"),
+    [
+        *itertools.product(["update"], [in_place, truncating, renaming, with_backup]),
+        *itertools.product(["move", "delete", "rename"], [in_place, renaming]),
+    ],
+)
 def test_a_save_at_any_moment_of_a_change(editor: Editor, change: str, tmp_path: Path) -> None:
     """Whenever somebody saves while a process changes the file, both texts are kept, and the file is theirs."""
     conflicts = finished = 0
     for k in range(60):
         folder = tmp_path / str(k)
-        with lamina.open(folder, embedder="none") as store:
+        with lamina.open(folder, embedder="none", durability="relaxed") as store:
             memory = store.memories.add("The old text.", title="Title", type="project")
             path = folder / str(memory.path)
             theirs = path.read_bytes().replace(b"The old text.", b"What a person wrote.")

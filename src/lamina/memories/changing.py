@@ -13,9 +13,12 @@ from lamina.memories.adoption import is_filed
 from lamina.memories.checks import check_id
 from lamina.memories.context import Context
 from lamina.memories.drafts import FIELDS, bands_of, checked_fields
-from lamina.memories.filing import change_filed, delete_filed
+from lamina.memories.filing import check_shareable
+from lamina.memories.folder import TEAM
+from lamina.memories.refiling import change_filed
 from lamina.memories.revisions import plan, plan_end, vectorise, write_planned
 from lamina.memories.scrubbing import scrub_leftovers
+from lamina.memories.unfiling import delete_filed
 from lamina.memories.uses import write_uses
 from lamina.search.vectors import check_vector
 from lamina.storage.reader import Reader
@@ -105,6 +108,8 @@ def _revise(
                 return before.to_memory()
             if before.path or is_filed(after.scope, after.type):
                 break
+            if after.scope == TEAM:
+                check_shareable(after)
             after.valid_from = max(now_micros(), before.valid_from)
             change = plan(context, reader, before, after, action=action, vector=vector)
         vectorise(context, [change])

@@ -35,7 +35,7 @@ def recover(context: Context, folder: Folder) -> None:
     for row in leaving:
         _leave(context, folder, row)
     paths = [*_paths(record or {}), *(row.path for row in leaving)]
-    known = {row.hash.hex() for row in leaving} | {(record or {}).get(name) for name in ("seen", "new", "hash")}
+    known = {row.hash.hex() for row in leaving} | _hashes(record or {})
     if record is not None:
         _finish(context, folder, record)
     if paths:
@@ -65,6 +65,12 @@ def _paths(record: dict[str, Any]) -> list[str]:
     paths = [record.get("path"), record.get("from"), *(item.get("path") for item in record.get("items", ()))]
     paths += [posixpath.join(str(place), INDEX_NAME) for place in record.get("places", ())]
     return [str(path) for path in paths if path]
+
+
+def _hashes(record: dict[str, Any]) -> set[str]:
+    """Return the hashes of all bytes that an operation knew."""
+    said = [record, *record.get("items", ())]
+    return {str(part[name]) for part in said for name in ("seen", "new", "hash") if part.get(name)}
 
 
 def _leave(context: Context, folder: Folder, row: mirror.FileRow) -> None:
@@ -128,7 +134,7 @@ def _finish_rename(folder: Folder, record: dict[str, Any]) -> None:
         _remove(folder, new, known)
 
 
-def _clear_strays(folder: Folder, paths: Sequence[str], known: Collection[str | None]) -> None:
+def _clear_strays(folder: Folder, paths: Sequence[str], known: Collection[str]) -> None:
     """Remove the drafts that a killed process left beside files and their indexes.
 
     A draft that had changed places with a file may be what somebody saved in that very moment: it is kept among the

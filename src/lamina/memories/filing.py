@@ -201,6 +201,7 @@ def _announce(folder: Folder, batch: Iterable[Prepared]) -> None:
 
 
 def row_of(folder: Folder, record: Record, data: bytes) -> FileRow:
+    """Return how the catalog remembers the file of a memory that was just written."""
     return FileRow(
         path=str(record.path),
         memory=record.id,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from lamina import fs
-from lamina.errors import AlreadyExistsError, ConflictError, InvalidInputError, NotFoundError
+from lamina.errors import AlreadyExistsError, ConflictError, InvalidInputError, NotFoundError, StorageError
 from lamina.folder.index import INDEX_NAME, OVERFLOW_NAME, Index
 from lamina.folder.limits import Limits
 from lamina.folder.names import id_moment
@@ -137,6 +137,10 @@ def read_index(folder: Folder, place: str, name: str = INDEX_NAME) -> bytes | No
         raise InvalidInputError(
             f"{path} cannot serve as an index: {error.message}", hint=error.hint, path=path
         ) from None
+    except StorageError as error:
+        if place and not os.path.isdir(folder.at(place)):  # noqa: PTH112
+            raise _unusable(path, f"lies in {place}, which is no folder") from error
+        raise
     if b"\0" in data:
         raise _unusable(path, "is a binary file")
     return data
@@ -305,7 +309,8 @@ def _edit(folder: Folder, place: str, edit: Edit, *, create: bool) -> bool:
 def _put(folder: Folder, place: str, name: str, seen: bytes | None, after: Index | None) -> bool:
     path = folder.at(_join(place, name))
     if after is None:
-        fs.remove_file(path, missing_ok=True)
+        if seen is not None:
+            fs.remove_seen(path, seen=seen)
         return True
     if seen == after.data:
         return False

@@ -17,7 +17,7 @@ from lamina import fs
 from lamina.errors import ConflictError, InvalidInputError, LaminaError, NotFoundError
 from lamina.folder.index import INDEX_NAME, OVERFLOW_NAME, Index
 from lamina.folder.pointers import read_link, target_key
-from lamina.memories.folder import MAX_FILE_BYTES, Folder, scope_of
+from lamina.memories.folder import MAX_FILE_BYTES, Folder, is_memory_path, scope_of
 from lamina.storage import mirror
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ def recover(context: Context, folder: Folder) -> None:
     with context.catalog.read("looking at what was left unfinished") as reader:
         leaving = mirror.leaving(reader.db)
     record = folder.journal.read()
+    if record is not None and not _is_sound(record):
+        folder.journal.clear()  # nobody of ours wrote it: it says nothing that could be done
+        record = None
     folder.left = []
     for row in leaving:
         _leave(context, folder, row)
@@ -42,6 +45,42 @@ def recover(context: Context, folder: Folder) -> None:
         _clear_strays(folder, paths, known)
     if record is not None:
         folder.journal.clear()
+
+
+def _is_sound(record: dict[str, Any]) -> bool:
+    """Return whether a journal says what this version writes, about files of this store alone.
+
+    A folder may come from elsewhere: a journal in it must not lead recovery to anything but markdown files in it.
+    """
+    items, places = record.get("items", []), record.get("places", [])
+    if not isinstance(items, list) or not isinstance(places, list):
+        return False
+    if not all(
+        isinstance(item, dict) and is_memory_path(item.get("path")) and _is_id(item.get("id")) for item in items
+    ):
+        return False
+    if not all(isinstance(place, str) and (place == "" or is_memory_path(f"{place}/x.md")) for place in places):
+        return False
+    if any(name in record and not is_memory_path(record[name]) for name in ("path", "from")):
+        return False
+    for name in ("old", "title"):
+        pair = record.get(name, ["", ""])
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+            return False
+    if "id" in record and not _is_id(record["id"]):
+        return False
+    needed: dict[Any, tuple[str, ...]] = {"delete": ("path",), "rename": ("path", "from", "id"), "update": ("path",)}
+    operation = record.get("op")
+    return isinstance(operation, str) and all(name in record for name in needed.get(operation, ()))
+
+
+def _is_id(value: object) -> bool:
+    from lamina.memories.checks import check_id
+
+    try:
+        return check_id(value) == value
+    except InvalidInputError:
+        return False
 
 
 def _finish(context: Context, folder: Folder, record: dict[str, Any]) -> None:
@@ -77,7 +116,10 @@ def _leave(context: Context, folder: Folder, row: mirror.FileRow) -> None:
     """Remove a file whose memory has moved, unless somebody wrote to it since."""
     from lamina.memories.pointers import remove_pointers
 
-    found, known = _hash(folder, row.path), row.hash.hex()
+    if is_memory_path(row.path):
+        found, known = _hash(folder, row.path), row.hash.hex()
+    else:  # a damaged catalog, or one that came from elsewhere
+        found, known = "unreadable", ""
     if found == known:
         remove_pointers(folder, [row.path])
         _remove(folder, row.path, known)
@@ -231,13 +273,13 @@ def _remove(folder: Folder, path: str, hash: str | None) -> None:
 
 
 def _hash(folder: Folder, path: str) -> str | None:
-    """Return the hash of a file's bytes, or None where it is not there or is no plain file."""
+    """Return the hash of a file's bytes; None where it is not there, and what equals no hash where it is unreadable."""
     try:
         return _hex(fs.read_file(folder.absolute(path), max_bytes=MAX_FILE_BYTES, follow=False))
     except NotFoundError:
         return None
     except LaminaError:
-        return ""
+        return "unreadable"
 
 
 def _hex(data: bytes) -> str:

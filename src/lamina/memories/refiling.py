@@ -1,4 +1,4 @@
-"""Changing a memory that is a file, becomes one, or ceases to be one: the file is replaced only while it is as known."""
+"""Changing a memory that is a file, becomes one, or ceases to be one; a file is replaced only while it is as known."""
 
 from __future__ import annotations
 
@@ -110,9 +110,7 @@ class _Change:
         planned = self._planned(path, new)
         self._announce_update(path, data, new)
         try:
-            with self.context.catalog.write(
-                "changing a memory"
-            ) as writer:  # whoever waits here has changed nothing yet
+            with self.context.catalog.write("changing a memory") as writer:  # nothing is changed before
                 self._check_first(writer)
                 if new != data:
                     self._replace(path, new, data)

@@ -31,7 +31,7 @@ from lamina.memories.filing import (
     row_of,
 )
 from lamina.memories.folder import MAX_FILE_BYTES, TEAM
-from lamina.memories.pointers import add_pointers, check_indexes, index_place, remove_pointers, retitle_pointer
+from lamina.memories.pointers import add_pointers, check_indexes, remove_pointers, retitle_pointer
 from lamina.memories.revisions import Planned, plan, vectorise, write_planned
 from lamina.memories.uses import write_uses
 from lamina.storage import mirror
@@ -105,8 +105,6 @@ class _Change:
         data = self._unchanged()
         new = self._edited(data)
         change = self._pointer_change()
-        if change:
-            check_indexes(self.folder, [index_place(self.folder, path)])
         planned = self._planned(path, new)
         self._announce_update(path, data, new)
         try:
@@ -127,7 +125,7 @@ class _Change:
         old = str(self.before.path)
         data = self._unchanged()
         place = self.folder.scope_folder(self.after.scope)
-        check_indexes(self.folder, [place, index_place(self.folder, old)])
+        check_indexes(self.folder, [place])
         new = self._edited(data)
         path = self._free(place, old.rsplit("/", 1)[-1])
         self._write_new(path, new, "move", leaving=(old, data))
@@ -150,7 +148,6 @@ class _Change:
         """A file becomes a row: the row is complete before the file goes."""
         old = str(self.before.path)
         data = self._unchanged()
-        check_indexes(self.folder, [index_place(self.folder, old)])
         planned = self._planned(None, b"")
         self.folder.journal.write({"op": "row", "path": old, "hash": content_hash(data).hex()})
         with self.context.catalog.write("changing a memory") as writer:

@@ -16,7 +16,7 @@ from lamina.memories.filing import (
     TEAM_MODE,
 )
 from lamina.memories.folder import MAX_FILE_BYTES, TEAM, Folder
-from lamina.memories.pointers import add_pointers, check_indexes, index_place, remove_pointers
+from lamina.memories.pointers import add_pointers, remove_pointers
 from lamina.memories.revisions import plan_end, write_planned
 from lamina.memories.uses import write_uses
 from lamina.storage import mirror
@@ -46,7 +46,6 @@ def delete_filed(context: Context, id: str) -> Deletion:
             data = None
         if data is not None and (row is None or content_hash(data) != row.hash):
             raise folder.conflict(path, None)
-        check_indexes(folder, [index_place(folder, path)])
         folder.journal.write({"op": "delete", "id": id, "path": path, "hash": "" if row is None else row.hash.hex()})
         try:
             with context.catalog.write("deleting a memory") as writer:  # whoever waits here has removed nothing yet

@@ -375,16 +375,18 @@ def test_syncs_of_several_threads_take_each_file_once(store: Store, folder: Path
 def test_sync_while_another_handle_adds(store: Store, folder: Path) -> None:
     """A file that is being added is never taken for somebody else's."""
     found: list[SyncReport] = []
-    stop = threading.Event()
+    began, stop = threading.Event(), threading.Event()
 
     def look() -> None:
         with lamina.open(folder, embedder="none", durability="relaxed") as other:
             while not stop.is_set():
                 found.append(other.memories.sync())
+                began.set()
 
     thread = threading.Thread(target=look)
     thread.start()
     try:
+        assert began.wait(20)
         for number in range(25):
             store.memories.add(f"Text {number}.", title=f"Title {number}", type="project")
     finally:

@@ -13,6 +13,7 @@ __all__ = [
     "file_name",
     "folded",
     "free_name",
+    "free_names",
     "hook_from",
     "id_moment",
     "slug",
@@ -123,15 +124,24 @@ def free_name(name: str, taken: Collection[str]) -> str:
     Names that differ only in case or Unicode form count as one, since they meet on macOS. ``MEMORY.md`` is always
     taken.
     """
+    return free_names([name], taken)[0]
+
+
+def free_names(names: Iterable[str], taken: Collection[str]) -> list[str]:
+    """Return a free name for each of several, as :func:`free_name` does; no two of them are alike."""
     used = {folded(other) for other in taken} | {_INDEX}
-    stem, dot, suffix = name.rpartition(".")
-    if not dot or not stem:
-        stem, suffix = name, ""
-    number, candidate = 2, name
-    while folded(candidate) in used:
-        candidate = f"{stem}_{number}{dot if suffix else ''}{suffix}"
-        number += 1
-    return candidate
+    found = []
+    for name in names:
+        stem, dot, suffix = name.rpartition(".")
+        if not dot or not stem:
+            stem, suffix = name, ""
+        number, candidate = 2, name
+        while folded(candidate) in used:
+            candidate = f"{stem}_{number}{dot if suffix else ''}{suffix}"
+            number += 1
+        used.add(folded(candidate))
+        found.append(candidate)
+    return found
 
 
 def collisions(paths: Iterable[str]) -> list[tuple[str, ...]]:

@@ -14,7 +14,7 @@ from lamina import fs
 from lamina.errors import AlreadyExistsError, ConflictError, InvalidInputError, LaminaError, NotFoundError
 from lamina.folder.dates import relative_dates
 from lamina.folder.index import INDEX_NAME
-from lamina.folder.names import file_name, free_name
+from lamina.folder.names import file_name, free_names
 from lamina.folder.scan import passed_over
 from lamina.memories.adoption import (
     content_hash,
@@ -182,10 +182,8 @@ def _name(context: Context, place: str, drafts: Sequence[Prepared]) -> None:
     folder = context.folder
     if place:
         fs.make_dir(folder.at(place), mode=0o755)
-    taken = set(folder.names_in(place))
-    for draft in drafts:
-        name = free_name(file_name(draft.record.type, label(draft.record)[0]), taken)
-        taken.add(name)
+    wanted = [file_name(draft.record.type, label(draft.record)[0]) for draft in drafts]
+    for draft, name in zip(drafts, free_names(wanted, folder.names_in(place)), strict=True):
         path = f"{place}/{name}" if place else name
         check_taken(context, path)
         draft.record.path = path

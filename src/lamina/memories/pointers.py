@@ -19,7 +19,7 @@ from lamina.errors import AlreadyExistsError, ConflictError, InvalidInputError, 
 from lamina.folder.index import INDEX_NAME, OVERFLOW_NAME, Index
 from lamina.folder.limits import Limits
 from lamina.folder.names import id_moment
-from lamina.folder.overflow import Placed, add_within, settle
+from lamina.folder.overflow import add_all_within, settle
 from lamina.memories.adoption import label
 from lamina.memories.context import Context
 from lamina.memories.folder import TEAM, Folder, scope_of
@@ -194,13 +194,9 @@ def adder(context: Context, place: str, part: Sequence[tuple[str, str, str]], no
     name = _join(place, INDEX_NAME)
 
     def edit(index: Index, more: Index | None) -> tuple[Index, Index | None]:
-        placed = Placed(index, more, (), ())
-        for path, title, hook in part:
-            target = posixpath.relpath(path, place or ".")
-            placed = add_within(
-                placed.index, placed.overflow, title, target, hook, limits=limits, rank=ranks, name=name
-            )
-            notices.update(dict.fromkeys(placed.notices))
+        entries = [(title, posixpath.relpath(path, place or "."), hook) for path, title, hook in part]
+        placed = add_all_within(index, more, entries, limits=limits, rank=ranks, name=name)
+        notices.update(dict.fromkeys(placed.notices))
         return placed.index, placed.overflow
 
     return edit

@@ -170,10 +170,20 @@ def _finish_rename(folder: Folder, record: dict[str, Any]) -> None:
     before, after = _hash(folder, old), _hash(folder, new)
     if before is None or after is None or known is None:
         return
-    if before == known:
-        _remove(folder, old, known)
-    else:
+    if after == known and before != known:
         _remove(folder, new, known)
+    elif after == known or _says_id(folder, new, str(record["id"])):  # else it is somebody else's file
+        _remove(folder, old, known)
+
+
+def _says_id(folder: Folder, path: str, id: str) -> bool:
+    """Return whether a file says that it is a memory's."""
+    from lamina.folder.document import parse_document
+
+    try:
+        return parse_document(folder.read(path) or b"", name=path).id == id
+    except InvalidInputError:
+        return False
 
 
 def _clear_strays(folder: Folder, paths: Sequence[str], known: Collection[str]) -> None:

@@ -62,10 +62,11 @@ def rename_file(context: Context, id: str, name: str) -> Memory:
                 mirror.remove(writer.db, old)
                 mirror.put(writer.db, replace(row, path=new, stamp=folder.stamp_if(new, data)))
                 folder.forget_left(writer)
-        except LaminaError:
+        except LaminaError as error:
             with contextlib.suppress(LaminaError):  # else whoever holds the folder next finishes it
-                with contextlib.suppress(NotFoundError):
-                    fs.move_seen(folder.absolute(new), folder.absolute(old), seen=data)
+                if not isinstance(error, AlreadyExistsError):  # then what is there is another program's
+                    with contextlib.suppress(NotFoundError):
+                        fs.move_seen(folder.absolute(new), folder.absolute(old), seen=data)
                 folder.journal.clear()
             raise
         with contextlib.suppress(LaminaError):  # `index --fix` leads a pointer to where its file went

@@ -218,6 +218,19 @@ def test_a_rename_to_a_name_that_is_taken(m: Memories, folder: Path, store: Stor
     check_folder(store)
 
 
+def test_a_rename_to_a_name_that_another_program_takes_at_that_very_moment(m: Memories, folder: Path) -> None:
+    """Theirs stays, ours keeps its old name, now and after the next change."""
+    memory = m.add("Text.", title="A", type="project")
+    theirs = folder / "other.md"
+    with observe(at("link", lambda: theirs.write_bytes(b"Theirs.\n"))), pytest.raises(AlreadyExistsError):
+        m.rename(memory.id, "other.md")
+    assert m.get(memory.id).path == memory.path
+    m.update(memory.id, text="Changed.")
+    assert theirs.read_bytes() == b"Theirs.\n"
+    assert m.get(memory.id).path == memory.path
+    assert (folder / str(memory.path)).exists()
+
+
 def test_secrets_are_not_written_for_the_team(m: Memories, folder: Path) -> None:
     """Neither by add, nor by update, nor by a move; the error names the kind and not the secret."""
     key = "AKIA" + "QX7WZ4TRPL2MVN3K"

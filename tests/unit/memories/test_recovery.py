@@ -111,6 +111,18 @@ def test_a_rename_that_left_two_names(folder: Path, memory: Memory, opened: Any,
     check_folder(store)
 
 
+def test_a_rename_that_met_a_file_of_somebody_else(folder: Path, memory: Memory, opened: Any) -> None:
+    """The name was taken in the very moment: both files stay, each as what it is."""
+    old, new = folder / str(memory.path), folder / "other.md"
+    record = {"op": "rename", "id": memory.id, "from": old.name, "path": new.name, "hash": hashed(old)}
+    new.write_bytes(b"Somebody else's.\n")
+    store = opened(record)
+    assert old.exists()
+    assert new.read_bytes() == b"Somebody else's.\n"
+    assert store.memories.get(memory.id).path == old.name
+    assert store.memories.count() == 3
+
+
 def test_a_move_whose_row_was_not_written_is_taken_back(folder: Path, memory: Memory, opened: Any) -> None:
     """The new file goes, and the memory is where it was."""
     (folder / "team").mkdir()

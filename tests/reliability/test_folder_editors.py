@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -63,28 +64,34 @@ def save_at(k: int, save: Callable[[], object]) -> tuple[Callable[[Operation], N
     return watch, met
 
 
-@pytest.mark.parametrize("editor", [in_place, truncating, renaming, with_backup])
-@pytest.mark.parametrize("change", ["update", "move", "delete", "rename"])
+@pytest.mark.parametrize(
+    ("change", "editor"),
+    [
+        *itertools.product(["update"], [in_place, truncating, renaming, with_backup]),
+        *itertools.product(["move", "delete", "rename"], [in_place, renaming]),
+    ],
+)
 def test_a_save_at_any_moment_of_a_change(editor: Editor, change: str, tmp_path: Path) -> None:
     """Whenever somebody saves while a process changes the file, both texts are kept, and the file is theirs."""
     conflicts = finished = 0
     for k in range(60):
         folder = tmp_path / str(k)
-        with lamina.open(folder, embedder="none") as store:
+        with lamina.open(folder, embedder="none", durability="relaxed") as store:
             memory = store.memories.add("The old text.", title="Title", type="project")
             path = folder / str(memory.path)
             theirs = path.read_bytes().replace(b"The old text.", b"What a person wrote.")
 
             places = [path, path.with_name("other.md"), folder / "team" / path.name]
 
-            def save(places: list[Path] = places, theirs: bytes = theirs) -> None:
+            saved: list[bool] = []
+
+            def save(places: list[Path] = places, theirs: bytes = theirs, saved: list[bool] = saved) -> None:
                 for place in places:  # an editor that finds nothing asks
                     if place.exists():
                         editor(place, theirs)
                         saved.append(True)
                         break
 
-            saved: list[bool] = []
             watch, met = save_at(k, save)
             error = None
             try:
@@ -154,11 +161,14 @@ def test_a_person_and_a_process_at_the_same_file(style: str, tmp_path: Path) -> 
     with lamina.open(folder, embedder="none", durability="relaxed") as store:
         memory = store.memories.add("The old text.", title="Title", type="project")
         person = subprocess.Popen(
-            [sys.executable, "-c", HUMAN, str(folder / str(memory.path)), "1.5", style], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", HUMAN, str(folder / str(memory.path)), "1.5", style],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert person.stdout is not None
         assert person.stdout.readline() == "ready\n"
-        ours, conflicts = [], 0
+        ours: list[str] = []
+        conflicts = 0
         while person.poll() is None:
             store.memories.sync()
             try:

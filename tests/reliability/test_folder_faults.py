@@ -31,7 +31,7 @@ def test_every_file_path_survives_faults(path: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["create", "write", "fsync", "link", "exchange"])
 @pytest.mark.parametrize("many", [False, True], ids=["one", "several"])
 def test_an_add_that_failed_can_be_repeated(kind: str, many: bool, tmp_path: Path) -> None:
-    """Each operation of an add fails in turn: where it was told as an error nothing is left, so the retry doubles none."""
+    """Whichever operation of an add fails: where that was told as an error nothing is left, so a retry doubles none."""
     items = [{"text": f"Text {number}.", "title": f"Title {number}", "type": "project"} for number in range(1 + many)]
     failures = 0
     for k in range(30):

@@ -19,15 +19,20 @@ from hypothesis.stateful import run_state_machine_as_test
 import lamina
 from lamina.errors import LaminaError
 from lamina.testing import (
+    FILE_OPERATIONS,
+    FILE_PATHS,
     WRITE_PATHS,
     CrashFS,
     Entry,
+    FileScribe,
     Killer,
     Ledger,
     MemoriesMachine,
     PathRig,
     TinyEmbedder,
+    check_folder,
     every_fault,
+    file_work,
     flip_bits,
     judge,
     make_patient,
@@ -58,6 +63,97 @@ def test_kills(tmp_path: Path, tell: Tell, kills: int) -> None:
     ledger.check(tmp_path / "store", level="full")
     assert ledger.purged
     tell("kills", {"kills": killed, "acknowledged writes": ledger.finished, "lost": 0, "doubled": 0})
+
+
+def test_kills_of_file_writers(tmp_path: Path, tell: Tell, kills: int) -> None:
+    """Hundreds of kills of a writer of files: files, rows and pointers are in step after each, and nothing is lost."""
+    ledger = Ledger()
+    killed = 0
+    modules = ("adding", "changing", "matching", "pointers", "recovery", "renaming")
+    preload = ["lamina.store", *(f"lamina.memories.{name}" for name in modules)]
+    with Killer("lamina.testing._workloads:file_work", preload=preload) as killer:
+        for outcome in killer.kills(tmp_path / "store", count=kills, seed=5, longest_s=0.5):
+            for message in outcome.said:
+                ledger.hear(message)
+            ledger.check(tmp_path / "store", level="full", further=check_folder)
+            killed += outcome.killed
+    assert ledger.purged
+    tell("kills of file writers", {"kills": killed, "acknowledged writes": ledger.finished, "lost": 0, "doubled": 0})
+
+
+def test_kills_between_steps(tmp_path: Path, tell: Tell) -> None:
+    """Killed before each operation on files of each kind of write, and again at each step of the recovery."""
+    template, said = tmp_path / "template", list[dict[str, object]]()
+    with lamina.open(template, embedder="none") as store:
+        scribe = FileScribe(store, said.append, label="template")
+        for operation in ("add", "add", "add", "add", "add", "add", "to_row", "supersede"):
+            scribe.step(operation)
+    before = Ledger.replayed(said)
+    preload = ["lamina.store", "lamina.memories.changing", "lamina.memories.recovery", "lamina.memories.renaming"]
+    once = twice = 0
+    with Killer("lamina.testing._workloads:file_step", preload=preload) as killer:
+
+        def killed(folder: Path, copy: Path, options: dict[str, object]) -> list[dict[str, object]] | None:
+            """Return what a worker said in a copy of the folder before it died; None where it lived on."""
+            shutil.copytree(folder, copy)
+            heard: list[dict[str, object]] = killer.kill(copy, after_s=60, options=options).said
+            return None if any("done" in message for message in heard) else heard
+
+        for operation in FILE_OPERATIONS:
+            for at in itertools.count():
+                left, copy = tmp_path / f"{operation}-{at}", tmp_path / "copy"
+                heard = killed(template, left, {"operation": operation, "die_at": at, "run": 3})
+                if heard is None:
+                    break
+                once += 1
+                for again in itertools.count():
+                    alive = killed(left, copy, {"operation": "open", "die_at": again}) is None
+                    Ledger.replayed(heard, before).check(copy, level="full", further=check_folder)
+                    shutil.rmtree(copy)
+                    if alive:
+                        break
+                    twice += 1
+                shutil.rmtree(left)
+    counts = {"writes killed": once, "recoveries killed": twice, "lost": 0, "doubled": 0, "left behind": 0}
+    tell("kills between any two steps of a file write", counts)
+
+
+def test_power_losses_over_files(tmp_path: Path, tell: Tell) -> None:
+    """At random moments the power goes: all that returned is there, and only the write under way may lack pointers."""
+    images = operations = acknowledged = 0
+    for seed in range(6):
+        root = tmp_path / f"store-{seed}"
+        crash = CrashFS(root)
+        with crash:
+            file_work(root, crash.acknowledge, run=seed, steps=80)
+        for image in crash.images(tmp_path / f"images-{seed}", count=100, seed=seed):
+            ledger = Ledger.replayed(image.acknowledged)
+            pending = ledger.pending
+            loose = 0 if pending is None else len(pending.get("texts", [""]))
+
+            def further(store: lamina.Store, loose: int = loose) -> None:
+                check_folder(store, loose=loose, kept=1, left=2)
+
+            ledger.check(Path(image.path), level="full", further=further)
+            acknowledged += ledger.finished
+            images += 1
+            shutil.rmtree(image.path)
+        operations += len(crash)
+    counts = {"images": images, "operations": operations, "acknowledged writes": acknowledged, "lost": 0}
+    tell("power losses over files", counts)
+
+
+@pytest.mark.parametrize("lasting", [False, True], ids=["single", "lasting"])
+@pytest.mark.parametrize("path", FILE_PATHS)
+def test_every_fault_over_files(path: str, lasting: bool, tmp_path: Path, tell: Tell) -> None:
+    """Each file operation of each way of writing files fails once, in each way: all that was acknowledged stays."""
+    rig = PathRig(path, tmp_path)
+    counts: Counter[str] = Counter()
+    for outcome in every_fault(FILE_PATHS[path], rig.make_folder, lasting=lasting):
+        rig.check(outcome)
+        counts["runs"] += 1
+        counts["told as errors"] += outcome.error is not None
+    tell(f"faults, {path}, {'lasting' if lasting else 'single'}", {**counts, "lost": 0})
 
 
 @pytest.mark.parametrize("lasting", [False, True], ids=["single", "lasting"])

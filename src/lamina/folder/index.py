@@ -107,14 +107,26 @@ class Index:
         Raises:
             InvalidInputError: The target is no relative path, or is an index of this folder.
         """
-        if target_key(target) in (INDEX_NAME, OVERFLOW_NAME):
-            raise InvalidInputError(f"{target} is an index, not a memory.", hint="Give the memory's file another name.")
-        if self.find(target):
-            return self
+        return self if self.find(target) else self.with_pointers([(title, target, hook)])
+
+    def with_pointers(self, entries: Iterable[tuple[str, str, str]]) -> Index:
+        """Return the index with pointers ``(title, target, hook)`` after its last one, in that one's style.
+
+        Raises:
+            InvalidInputError: A target is no relative path, or is an index of this folder.
+        """
         least = min((pointer.indent for pointer in self.pointers), default=0)
         model = next((pointer for pointer in reversed(self.pointers) if pointer.indent == least), None)
         link = read_link(self.lines[model.line]) if model else None
-        return self.with_blocks([[pointer_line(title, target, hook, prefix=link.prefix if link else "- ")]])
+        prefix = link.prefix if link else "- "
+        blocks = []
+        for title, target, hook in entries:
+            if target_key(target) in (INDEX_NAME, OVERFLOW_NAME):
+                raise InvalidInputError(
+                    f"{target} is an index, not a memory.", hint="Give the memory's file another name."
+                )
+            blocks.append([pointer_line(title, target, hook, prefix=prefix)])
+        return self.with_blocks(blocks)
 
     def with_blocks(self, blocks: Iterable[Sequence[str]]) -> Index:
         """Return the index with pointers after its last one, each given as its lines without endings."""

@@ -13,6 +13,7 @@ __all__ = [
     "file_name",
     "folded",
     "free_name",
+    "free_names",
     "hook_from",
     "id_moment",
     "slug",
@@ -37,7 +38,11 @@ _LETTERS = str.maketrans({
 })  # fmt: skip
 
 _MOST_TITLE = 80
-_HEADING = re.compile(r"[ ]{0,3}(#{1,6})[ \t]+(\S.*?)[ \t]*#*[ \t]*$")
+_HEADING = re.compile(r"[ ]{0,3}(#{1,6})[ \t]+(\S.*)")
+_MOST_READ = 20_000
+"""Characters of a text in which its title is looked for."""
+_MOST_PARAGRAPH = 2_000
+"""Characters of its first paragraph that are looked at."""
 _FENCE = re.compile(r"[ \t]*(```+|~~~+)")
 _RULE = re.compile(r"[ \t]*([-*_=])(?:[ \t]*\1){2,}[ \t]*$")
 _MARKER = re.compile(r"^[ \t]*(?:(?:>|[-*+]|\d{1,3}[.)])[ \t]+|\[[ xX]\][ \t]+)+")
@@ -119,15 +124,24 @@ def free_name(name: str, taken: Collection[str]) -> str:
     Names that differ only in case or Unicode form count as one, since they meet on macOS. ``MEMORY.md`` is always
     taken.
     """
+    return free_names([name], taken)[0]
+
+
+def free_names(names: Iterable[str], taken: Collection[str]) -> list[str]:
+    """Return a free name for each of several, as :func:`free_name` does; no two of them are alike."""
     used = {folded(other) for other in taken} | {_INDEX}
-    stem, dot, suffix = name.rpartition(".")
-    if not dot or not stem:
-        stem, suffix = name, ""
-    number, candidate = 2, name
-    while folded(candidate) in used:
-        candidate = f"{stem}_{number}{dot if suffix else ''}{suffix}"
-        number += 1
-    return candidate
+    found = []
+    for name in names:
+        stem, dot, suffix = name.rpartition(".")
+        if not dot or not stem:
+            stem, suffix = name, ""
+        number, candidate = 2, name
+        while folded(candidate) in used:
+            candidate = f"{stem}_{number}{dot if suffix else ''}{suffix}"
+            number += 1
+        used.add(folded(candidate))
+        found.append(candidate)
+    return found
 
 
 def collisions(paths: Iterable[str]) -> list[tuple[str, ...]]:
@@ -163,7 +177,7 @@ def _opening(text: str) -> tuple[str, str]:
     """Return the heading that speaks for a text and its first paragraph of prose, either may be empty."""
     heading, paragraph, fence = "", "", ""
     last_heading, top, ended = "", False, False
-    for line in _COMMENT.sub("", text).splitlines():
+    for line in _COMMENT.sub("", text[:_MOST_READ]).splitlines():
         mark = _FENCE.match(line)
         if fence or mark:
             if mark and not fence:
@@ -173,9 +187,10 @@ def _opening(text: str) -> tuple[str, str]:
             ended = ended or bool(paragraph)
         elif found := _HEADING.match(line):
             first = not paragraph and not last_heading
-            last_heading = last_heading or found[2]
+            words = _heading_words(found[2])
+            last_heading = last_heading or words
             if not top and (first or len(found[1]) == 1):
-                heading, top = found[2], first or len(found[1]) == 1
+                heading, top = words, first or len(found[1]) == 1
             ended = ended or bool(paragraph)
         elif not line.strip() or _RULE.match(line):
             ended = ended or bool(paragraph)
@@ -186,7 +201,14 @@ def _opening(text: str) -> tuple[str, str]:
                 paragraph = f"{paragraph} {line.strip()}" if paragraph else _MARKER.sub("", line).strip()
         if ended and top:
             break
-    return heading or ("" if paragraph else last_heading), paragraph
+    return (heading or ("" if paragraph else last_heading))[:_MOST_PARAGRAPH], paragraph[:_MOST_PARAGRAPH]
+
+
+def _heading_words(line: str) -> str:
+    """Return a heading without the marks that may close it."""
+    words = line.rstrip()
+    open_ = words.rstrip("#")
+    return open_.rstrip() if open_ != words and (not open_ or open_[-1] in " \t") else words
 
 
 def _sentence(paragraph: str) -> str:

@@ -14,7 +14,7 @@ from lamina.folder.index import INDEX_NAME, OVERFLOW_NAME, Index, split_lines
 from lamina.folder.limits import Limits, Rank, lowest_first, measure, over, usage_notices
 from lamina.folder.pointers import Pointer, target_key
 
-__all__ = ["Placed", "add_within", "fit", "refill", "settle"]
+__all__ = ["Placed", "add_all_within", "add_within", "fit", "refill", "settle"]
 
 _AFTER_MOVE = 90  # per cent of the limits that are left after a move, so that the next additions write one file only
 _AFTER_REFILL = 75  # below the first notice
@@ -71,9 +71,32 @@ def add_within(
     Raises:
         InvalidInputError: The target is no relative path, or is an index of this folder.
     """
-    added = index.with_pointer(title, target, hook)
-    if added is index or (overflow is not None and overflow.find(target)):
+    return add_all_within(index, overflow, [(title, target, hook)], limits=limits, rank=rank, name=name)
+
+
+def add_all_within(
+    index: Index,
+    overflow: Index | None,
+    entries: Iterable[tuple[str, str, str]],
+    *,
+    limits: Limits,
+    rank: Rank,
+    name: str = INDEX_NAME,
+) -> Placed:
+    """Add several pointers, ``(title, target, hook)`` each, as :func:`add_within` adds one; they move at once, too.
+
+    Raises:
+        InvalidInputError: A target is no relative path, or is an index of this folder.
+    """
+    there = {*index.targets, *(overflow.targets if overflow is not None else ())}
+    new: dict[str, tuple[str, str, str]] = {}
+    for title, target, hook in entries:
+        key = target_key(target)
+        if key not in there:
+            new.setdefault(key, (title, target, hook))
+    if not new:
         return Placed(index, overflow, (), usage_notices(index, limits, name=name))
+    added = index.with_pointers(new.values())
     if over(index.data, limits):
         notice = usage_notices(added, limits, name=name)[0]
         return Placed(

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from lamina.fs import Stamp, translate
 from lamina.types import Problem
 
-__all__ = ["INDEX_NAMES", "MAX_DEPTH", "MAX_FILE_BYTES", "TEAM", "Found", "Scan", "scan"]
+__all__ = ["INDEX_NAMES", "MAX_DEPTH", "MAX_FILE_BYTES", "TEAM", "Found", "Scan", "passed_over", "scan"]
 
 INDEX_NAMES = ("MEMORY.md", "MEMORY.more.md")
 """An index and its overflow, exactly so written; every other ``*.md`` is a memory."""
@@ -62,8 +62,14 @@ class Scan:
     large; ``""`` where the scan stopped early."""
 
     def covers(self, path: str) -> bool:
-        """Return whether a path that was not found is really not there, rather than somewhere that was not seen."""
-        return not any(place in ("", path) or path.startswith(place + "/") for place in self.unseen)
+        """Return whether a path that was not found is really not there, rather than somewhere that was not looked at.
+
+        What is passed over, because a setting or a tool's folder says so, was not looked at: it is not gone.
+        """
+        if any(place in ("", path) or path.startswith(place + "/") for place in self.unseen):
+            return False
+        parts = path.split("/")
+        return not any("/".join(parts[:count]) in self.skipped for count in range(1, len(parts) + 1))
 
 
 def scan(root: str | os.PathLike[str], *, ignore: Sequence[str] = (), limit: int = 200_000) -> Scan:
@@ -97,6 +103,35 @@ def scan(root: str | os.PathLike[str], *, ignore: Sequence[str] = (), limit: int
         skipped=walk.skipped,
         unseen=tuple(walk.unseen),
     )
+
+
+def passed_over(root: str, path: str, *, ignore: Sequence[str] = ()) -> str | None:
+    """Return why :func:`scan` would not take a new file of this path for a memory, or None where it would.
+
+    Args:
+        root: The folder.
+        path: Relative to it, with ``/``; the file need not be there.
+        ignore: As for :func:`scan`.
+    """
+    walk = _Walk(root, ignore, 1)
+    *folders, name = path.split("/")
+    if len(folders) > MAX_DEPTH:
+        return "too-deep"
+    place = ""
+    for part in folders:
+        place = f"{place}/{part}" if place else part
+        whole = f"{root}/{place}"
+        if os.path.islink(whole):  # noqa: PTH114
+            return "symlink"
+        if not walk._is_wanted(place, part):  # noqa: SLF001 - the same rules
+            return walk.skipped[place]
+        if place != TEAM:
+            for marker, reason in _MARKERS.items():
+                if os.path.lexists(f"{whole}/{marker}"):
+                    return reason
+    if not name.lower().endswith(_SUFFIX) or name in INDEX_NAMES:
+        return "name"
+    return None if walk._is_wanted(path, name) else walk.skipped[path]  # noqa: SLF001
 
 
 class _TooManyError(Exception):
@@ -167,7 +202,7 @@ class _Walk:
             path = prefix + name
             try:
                 if name[-3:].lower() == _SUFFIX:
-                    plain = name[0] != "." and name.isascii() and self.ignored is None
+                    plain = name[0] != "." and name.isascii() and name.isprintable() and self.ignored is None
                     if (plain or self._is_wanted(path, name)) and self._take(path, name, scope, entry):
                         folders.append(path)
                 elif entry.is_dir(follow_symlinks=False):
@@ -194,6 +229,11 @@ class _Walk:
         elif not name.isascii() and not _is_utf8(name):
             shown = os.fsencode(path).decode("utf-8", "backslashreplace")
             self._problem("name", shown, f"The name {shown} is not UTF-8.", "Rename it.")
+            self.skipped[path] = "name"
+        elif not name.isprintable():
+            shown = path.encode("unicode_escape").decode()
+            self._problem("name", shown, f"The name {shown} holds a line break or a control character.", "Rename it.")
+            self.skipped[path] = "name"
         else:
             return True
         return False

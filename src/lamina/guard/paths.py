@@ -49,7 +49,7 @@ _REASONS = {
 }
 
 
-def safe_relative(name: str) -> str:
+def safe_relative(name: object) -> str:
     r"""Return a path below a memory directory in its plain form: NFC, ``/`` between the parts, no ``.`` parts.
 
     Judged are the name and whatever URL decoding (repeated), NFKC and look-alikes of ``/`` make of it; returned is
@@ -59,7 +59,9 @@ def safe_relative(name: str) -> str:
         InvalidInputError: It may not be used. ``details["reason"]`` is ``empty``, ``control``, ``encoding``,
             ``absolute``, ``parent``, ``ending``, ``device``, ``reserved`` or ``long``.
     """
-    if not str(name).strip():
+    if not isinstance(name, str):
+        raise InvalidInputError(f"A path is a {type(name).__name__}.", hint="Pass it as str.", reason="type")
+    if not name.strip():
         raise _refused(name, "empty")
     if len(name) > _MOST_BYTES:
         raise _refused(name, "long")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from lamina import fs
 from lamina.config import CATALOG_NAME, ENGINE_FOLDER, IN_USE_NAME, SETTINGS_NAME
-from lamina.errors import AlreadyExistsError, InvalidInputError, LaminaError, LockedError
+from lamina.errors import AlreadyExistsError, InvalidInputError, LaminaError, LockedError, NotFoundError
 from lamina.folder.scan import scan
 from lamina.memories.context import Context
-from lamina.memories.folder import MAX_FILE_BYTES
 from lamina.states.context import StatesContext
+from lamina.storage import mirror
 from lamina.storage.catalog import SqliteCatalog
 
 __all__ = ["backup_store"]
@@ -23,6 +23,8 @@ _COPY_BYTES = 4 << 20
 PACKS = "packs"
 _MAX_SETTINGS = 1_000_000
 _IGNORE = ".gitignore"
+_MAX_COPIED = 1 << 30
+"""A memory's file may have grown past what is read as one; it is copied all the same."""
 UNFINISHED = "backup.unfinished"
 """Says that what lies beside it is a copy that did not come to its end."""
 _PART = f"{CATALOG_NAME}.part"
@@ -108,15 +110,21 @@ def _still(context: Context) -> Iterator[None]:
 def _copy_files(context: Context, folder: Path, dest: Path) -> None:
     """Copy memory files and indexes with their rights; the copy's catalog knows them again by their content."""
     found = scan(folder, ignore=context.settings.ignore)
-    for path in sorted((*found.files, *found.indexes)):
-        source, target = folder / path, dest / path
+    with context.catalog.read("listing files") as reader:
+        known = mirror.stamps(reader.db) if context.catalog.format >= mirror.SINCE else {}
+    for path in sorted({*found.files, *found.indexes, *known}):
+        source, target = Path(context.folder.at(path)), dest / path
         try:
-            data = fs.read_file(source, max_bytes=MAX_FILE_BYTES, follow=False)
+            data = fs.read_file(source, max_bytes=_MAX_COPIED, follow=False)
             mode = source.stat().st_mode & 0o777
-        except (LaminaError, OSError):
-            continue  # gone meanwhile, or no plain file: sync tells it
+        except NotFoundError:
+            continue  # it went meanwhile, or is gone and not synced yet
+        except OSError as error:
+            raise fs.translate(error, source, "copy") from error
         fs.make_dir(target.parent, mode=0o700)
         fs.write_file(target, data, replace=target.exists(), mode=mode)
+
+
 def _copy_packs(catalog: SqliteCatalog, packs: Path, dest: Path) -> None:
     """Copy the packs that are not in the copy yet; while they are held none goes, so what the catalog knew is there."""
     with catalog.read("listing packs") as reader:

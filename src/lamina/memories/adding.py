@@ -10,7 +10,7 @@ from lamina.errors import InvalidInputError, LaminaError
 from lamina.memories.adoption import is_filed
 from lamina.memories.context import Context
 from lamina.memories.drafts import Prepared, embed, prepare, record_identity
-from lamina.memories.filing import notices_of, render_file, write_files
+from lamina.memories.filing import check_shareable, notices_of, render_file, write_files
 from lamina.memories.similar import similar_to
 from lamina.memories.uses import write_uses
 from lamina.search.vectors import check_vector
@@ -135,6 +135,8 @@ def _ready(context: Context, values: Mapping[str, Any]) -> Prepared:
     prepared = prepare(context, values)
     if is_filed(prepared.record.scope, prepared.record.type):
         render_file(prepared, created=values.get("created_at") is not None)
+    else:
+        check_shareable(prepared.record)
     return prepared
 
 

@@ -344,8 +344,9 @@ class Memories:
         known = {
             name: options.pop(name) for name in ("vector", "limit", "mode", "exact", "token_budget") if name in options
         }
-        for name in ("explain", "already_shown"):
-            options.pop(name, None)
+        options.pop("explain", None)
+        if id in _ids(options.pop("already_shown", ())):
+            return MissingReport(id=id, reasons=("The conversation was shown it already (already_shown).",))
         if left := [name for name, value in options.items() if value is not None]:
             raise InvalidInputError(f"{', '.join(left)} is no option of recall.", hint="See recall's arguments.")
         from lamina.memories.missing import explain_missing  # numpy comes with it
@@ -378,8 +379,7 @@ class Memories:
         Raises:
             InvalidInputError: The scope has no files.
         """
-        if not self._context.settings.enabled:
-            return ""
+        self._context.catalog.pool.check()
         if scope is not None:
             return self.index_view(scope).text
         from lamina.folder.index import joined
@@ -394,9 +394,12 @@ class Memories:
             InvalidInputError: The scope has no files.
             ReadOnlyError: This handle may not see it.
         """
+        self._context.catalog.pool.check()
         self._context.check_sees(check_scope(scope))
         from lamina.memories.loaded import load_index
 
+        if not self._context.settings.enabled:
+            return IndexView(scope=scope, path="", text="", notices=(_OFF,))
         return load_index(self._context, scope)
 
     def manifest(self, scope: str | None = None, *, limit: int = 200) -> str:
@@ -410,10 +413,13 @@ class Memories:
         """
         from lamina.memories.loaded import manifest
 
+        if not self._context.settings.enabled:
+            return ""
         return manifest(self._context, scope, check_whole(limit, "limit", 1, 2**31))
 
     def instructions(self) -> str:
         """Return the prompt that teaches a model to use the memory directory; empty where memory is turned off."""
+        self._context.catalog.pool.check()
         settings = self._context.settings
         if not settings.enabled:
             return ""
@@ -491,6 +497,12 @@ class Memories:
 
 
 def _ids(shown: Iterable[str]) -> frozenset[str]:
-    if isinstance(shown, str):
-        raise InvalidInputError("already_shown is a string, not a list of ids.", hint="Pass [id, ...].")
-    return frozenset(shown)
+    """Return the ids that a conversation has already."""
+    if isinstance(shown, str) or not isinstance(shown, Iterable):
+        raise InvalidInputError(
+            f"already_shown is a {type(shown).__name__}, not a list of ids.", hint="Pass [id, ...]."
+        )
+    ids = list(shown)
+    if not all(isinstance(id, str) for id in ids):
+        raise InvalidInputError("already_shown holds something that is no id.", hint="Pass [id, ...].")
+    return frozenset(ids)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lamina import fs
@@ -19,7 +19,16 @@ from lamina.framing import MEMORY_BYTES, MEMORY_LINES
 from lamina.memories.adoption import label
 from lamina.memories.context import Context
 from lamina.memories.folder import MAX_FILE_BYTES, Folder, scope_of
-from lamina.memories.pointers import Ranks, add_pointers, index_place, limits_of, read_index, write_indexes
+from lamina.memories.pointers import (
+    Edit,
+    Ranks,
+    adder,
+    index_place,
+    limits_of,
+    new_index,
+    read_index,
+    write_indexes,
+)
 from lamina.storage import mirror
 from lamina.storage.records import Record, now_micros
 from lamina.types import FILE_SCOPES, IndexReport, Problem
@@ -285,33 +294,45 @@ def _leads_to_file(audit: _Audit, path: str, target: str, kind: str) -> bool:
 def _mend(audit: _Audit, *, write: bool) -> list[str]:
     """Mend every index, and say what was done; without ``write`` what would be done."""
     said: list[str] = []
-    entries: dict[str, list[tuple[str, str, str]]] = {}
+    orphans: dict[str, list[tuple[str, str, str]]] = {}
     for path in audit.orphans:
-        entries.setdefault(index_place(audit.folder, path), []).append((path, *label(audit.records[path])))
+        orphans.setdefault(index_place(audit.folder, path), []).append((path, *label(audit.records[path])))
+    entries = {entry.place: entry for entry in audit.places}
+    blocked = {posixpath.dirname(problem.where) for problem in audit.problems if problem.code == "index-unusable"}
     seen: set[str] = set()
-    for entry in audit.places:
-        if entry.index is None or _has_conflict(entry):
+    for place in sorted({*entries, *orphans}):
+        entry = entries.get(place) or _Place(place, None, None)
+        if place in blocked or _has_conflict(entry) or (entry.index is None and place not in orphans):
             continue
         done: list[str] = []
         claimed: set[str] = set()
-        mend = _mender(audit, entry.place, seen, claimed, done)
+        edit = _whole_edit(audit, entry, orphans.get(place, ()), _mender(audit, place, seen, claimed, done), done)
         if write:
-            write_indexes(audit.folder, entry.place, mend)
+            write_indexes(audit.folder, place, edit)
         else:
-            mend(entry.index, entry.more)
+            edit(entry.index or new_index(place), entry.more)
         seen |= claimed
         said += done
-    blocked = {posixpath.dirname(problem.where) for problem in audit.problems if problem.code == "index-unusable"}
-    for place, part in sorted(entries.items()):
-        if place in blocked:
-            continue
-        if write:
-            said += [notice for notice in add_pointers(audit.context, audit.folder, part) if "moved to" in notice]
-        said += [f"{posixpath.join(place, INDEX_NAME)}: added a pointer to {path}" for path, _, _ in part]
-    for entry in audit.places:
-        if entry.index is not None and entry.place not in blocked and not _has_conflict(entry):
-            said += _settle(audit, entry, write=write)
     return said
+
+
+def _whole_edit(
+    audit: _Audit, entry: _Place, orphans: Sequence[tuple[str, str, str]], mend: Edit, done: list[str]
+) -> Edit:
+    """Return what mends an index, adds what has no pointer, and brings it within its limits or fills it up."""
+    ranks, limits = Ranks(audit.context, entry.place), limits_of(audit.context)
+    add = adder(audit.context, entry.place, orphans, {})
+
+    def edit(index: Index, more: Index | None) -> tuple[Index, Index | None]:
+        index, more = add(*mend(index, more))
+        done.extend(f"{entry.name}: added a pointer to {path}" for path, _, _ in orphans)
+        act = fit if over(index.data, limits) else refill
+        placed = act(index, more, limits, ranks, name=entry.name)
+        told = [notice for notice in placed.notices if placed.moved and ("moved" in notice or "came" in notice)]
+        done.extend(f"{entry.name}: {notice}" for notice in told)
+        return placed.index, placed.overflow
+
+    return edit
 
 
 def _has_conflict(entry: _Place) -> bool:
@@ -331,10 +352,7 @@ def _would(sentence: str) -> str:
     return sentence.replace(" moved to ", " would move to ", 1).replace(" came back ", " would come back ", 1)
 
 
-Mender = Callable[[Index, Index | None], tuple[Index, Index | None]]
-
-
-def _mender(audit: _Audit, place: str, seen: set[str], claimed: set[str], done: list[str]) -> Mender:
+def _mender(audit: _Audit, place: str, seen: set[str], claimed: set[str], done: list[str]) -> Edit:
     """Return what takes away dangling, doubled and outdated pointers of an index and shortens what is too long.
 
     Args:
@@ -394,21 +412,3 @@ def _shortened(pointer: Pointer, record: Record | None) -> str | None:
         return None
     line = pointer_line(pointer.title, pointer.target, pointer.hook)
     return line if len(line) < len(lines[0]) else None
-
-
-def _settle(audit: _Audit, entry: _Place, *, write: bool) -> Iterable[str]:
-    """Bring an index within its limits, or bring pointers back where there is room."""
-    ranks, limits = Ranks(audit.context, entry.place), limits_of(audit.context)
-    notices: list[str] = []
-
-    def change(index: Index, more: Index | None) -> tuple[Index, Index | None]:
-        act = fit if over(index.data, limits) else refill
-        placed = act(index, more, limits, ranks, name=entry.name)
-        notices[:] = [notice for notice in placed.notices if placed.moved and ("moved" in notice or "came" in notice)]
-        return placed.index, placed.overflow
-
-    if write:
-        write_indexes(audit.folder, entry.place, change)
-    elif entry.index is not None:
-        change(entry.index, entry.more)
-    return [f"{entry.name}: {notice}" for notice in notices]

@@ -13,9 +13,12 @@ from lamina.memories.adoption import is_filed
 from lamina.memories.checks import check_id
 from lamina.memories.context import Context
 from lamina.memories.drafts import FIELDS, bands_of, checked_fields
-from lamina.memories.filing import change_filed, delete_filed
+from lamina.memories.filing import check_shareable
+from lamina.memories.folder import TEAM
+from lamina.memories.refiling import change_filed
 from lamina.memories.revisions import plan, plan_end, vectorise, write_planned
 from lamina.memories.scrubbing import scrub_leftovers
+from lamina.memories.unfiling import delete_filed
 from lamina.memories.uses import write_uses
 from lamina.search.vectors import check_vector
 from lamina.storage.reader import Reader
@@ -74,6 +77,7 @@ def supersede(context: Context, old_id: str, new_id: str) -> Memory:
 def delete(context: Context, id: str, *, purge: bool) -> Deletion:
     """Forget a memory: out of sight at once, or with ``purge`` out of every place."""
     check_id(id)
+    context.check_enabled()
     return _purge(context, id) if purge else _delete(context, id)
 
 
@@ -81,6 +85,7 @@ def feedback(context: Context, id: str, outcome: Outcome) -> Memory:
     """Count what came of using a memory."""
     if outcome not in ("helped", "hurt", "used"):
         raise InvalidInputError(f"{outcome!r} is no outcome.", hint="Use 'helped', 'hurt' or 'used'.")
+    context.check_enabled()
     with context.catalog.write("noting feedback") as writer:
         record = context.current(writer, id)
         write_uses(context, writer)
@@ -94,6 +99,7 @@ def _revise(
     context: Context, id: str, action: Action, changed: Callable[[Reader, Record], Record], *, vector: Any = None
 ) -> Memory:
     """End a row's revision and make its successor current; where others changed it meanwhile all is done again."""
+    context.check_enabled()
     for _ in range(_TRIES):
         with context.catalog.read("reading what is to change") as reader:
             before = context.current(reader, id)
@@ -102,6 +108,8 @@ def _revise(
                 return before.to_memory()
             if before.path or is_filed(after.scope, after.type):
                 break
+            if after.scope == TEAM:
+                check_shareable(after)
             after.valid_from = max(now_micros(), before.valid_from)
             change = plan(context, reader, before, after, action=action, vector=vector)
         vectorise(context, [change])

@@ -220,16 +220,24 @@ class Context:
         Raises:
             ReadOnlyError: It was opened for others, or memory is turned off.
         """
-        if not self.settings.enabled:
-            raise ReadOnlyError(
-                "Memory is turned off, so nothing is written.",
-                hint="Set enabled = true in your configuration, or LAMINA_ENABLED=1.",
-            )
+        self.check_enabled()
         if not self.allows(scope):
             raise ReadOnlyError(
                 f"This handle may not write to scope {scope!r}.",
                 hint=f"It was opened for {', '.join(self.scopes or ()) or 'no scope'}: name one of them.",
                 scope=scope,
+            )
+
+    def check_enabled(self) -> None:
+        """Raise where memory is turned off.
+
+        Raises:
+            ReadOnlyError: It is.
+        """
+        if not self.settings.enabled:
+            raise ReadOnlyError(
+                "Memory is turned off, so nothing is written.",
+                hint="Set enabled = true in your configuration, or LAMINA_ENABLED=1.",
             )
 
     def current(self, reader: Reader, id: str) -> Record:

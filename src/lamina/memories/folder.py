@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lamina import fs
 from lamina.config import ENGINE_FOLDER
-from lamina.errors import ConflictError, InvalidInputError, LaminaError, NotFoundError
+from lamina.errors import ConflictError, InvalidInputError, LaminaError, NotFoundError, ReadOnlyError
 from lamina.guard.paths import contained
 from lamina.storage import mirror
 from lamina.storage.mirror import UNSURE, Stamp
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lamina.memories.context import Context
     from lamina.storage.writer import Writer
 
-__all__ = ["MAX_FILE_BYTES", "Folder", "scope_of", "stamp_tuple"]
+__all__ = ["MAX_FILE_BYTES", "Folder", "is_memory_path", "loser_stem", "scope_of", "stamp_tuple"]
 
 MAX_FILE_BYTES = 10_000_000
 """A larger file is no memory; :data:`lamina.memories.checks.MAX_TEXT` has as many characters."""
@@ -33,6 +33,19 @@ CONFLICTS = "conflicts"
 def scope_of(path: str) -> str:
     """Return the scope that a file lies in, given its path relative to the store."""
     return TEAM if path.startswith(f"{TEAM}/") else "private"
+
+
+def loser_stem(path: str) -> str:
+    """Return how the name of a text begins that was kept for a conflict about a file: at most 100 bytes."""
+    stem = path.rsplit("/", 1)[-1].removesuffix(".md")
+    return stem.encode("utf-8", "surrogateescape")[:100].decode("utf-8", "ignore")
+
+
+def is_memory_path(path: object) -> bool:
+    """Return whether a path, relative to the store, can be a memory's file: below it, not hidden, ending in ``.md``."""
+    if not isinstance(path, str) or not path.isprintable() or not path.lower().endswith(".md"):
+        return False
+    return all(part and part[0] != "." for part in path.split("/")) and "\\" not in path
 
 
 def stamp_tuple(stamp: fs.Stamp) -> Stamp:
@@ -68,23 +81,48 @@ class Folder:
 
         Raises:
             LockedError: Another process or thread kept it for longer.
+            ReadOnlyError: The store is open for reading only, so its files stay as they are.
         """
         from lamina.memories.recovery import recover
 
+        if context.catalog.read_only:
+            raise ReadOnlyError(f"{self.root} is open for reading only.", hint="Open it without read_only=True.")
         with self._lock.hold(wait):
             recover(context, self)
             yield
 
     def at(self, path: str) -> str:
-        """Return the absolute path of something in the store, given its path relative to it; nothing is checked."""
-        return os.path.join(self.root, path) if path else self.root
-
-    def absolute(self, path: str, *, for_writing: bool = False) -> str:
-        """Return the absolute path of a file of the store.
+        """Return the absolute path of something in the store, given its path relative to it.
 
         Raises:
-            InvalidInputError: A symbolic link on the way leads outside.
+            InvalidInputError: It leads outside of the store, or through a symbolic link; ``details["reason"]`` says it.
         """
+        if not path:
+            return self.root
+        *folders, name = path.split("/")
+        if "\0" in path or any(part in ("", ".", "..") for part in (*folders, name)):
+            raise InvalidInputError(
+                f"The path {path!r} leads outside the store.", hint="Name a file below it.", path=path, reason="outside"
+            )
+        place = self.root
+        for part in folders:
+            place = os.path.join(place, part)
+            if os.path.islink(place):
+                raise InvalidInputError(
+                    f"{os.path.relpath(place, self.root)} is a symbolic link, and links are not followed.",
+                    hint="Put the folder that it points to in its place.",
+                    path=path,
+                    reason="symlink",
+                )
+        return os.path.join(place, name)
+
+    def absolute(self, path: str, *, for_writing: bool = False) -> str:
+        """Return the absolute path of a file of the store, of which nothing on the way may be a link that leads out.
+
+        Raises:
+            InvalidInputError: It leads outside of the store, or through a symbolic link.
+        """
+        self.at(path)
         return contained(self.root, path, for_writing=for_writing)
 
     def scope_folder(self, scope: str) -> str:
@@ -95,7 +133,7 @@ class Folder:
         """Return the names that are taken in a folder relative to the store; none where it is not there."""
         try:
             return os.listdir(self.at(folder))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
             raise fs.translate(error, self.at(folder), "list") from error
@@ -126,10 +164,10 @@ class Folder:
 
     def keep_loser(self, path: str, data: bytes) -> str:
         """Keep what would have been written to a file that somebody changed; return where, relative to the store."""
-        folder = os.path.join(self.engine, CONFLICTS)
+        folder = self.at(f"{ENGINE_FOLDER}/{CONFLICTS}")
         fs.make_dir(folder, mode=0o700)
-        stem = path.rsplit("/", 1)[-1].removesuffix(".md")
-        name = f"{stem[:100]}.{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{time.time_ns() % 10**9:09d}.md"
+        self.at(f"{ENGINE_FOLDER}/{CONFLICTS}/x")  # a link in its place would lead elsewhere
+        name = f"{loser_stem(path)}.{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{time.time_ns() % 10**9:09d}.md"
         fs.write_file(os.path.join(folder, name), data, mode=0o600)
         return f"{ENGINE_FOLDER}/{CONFLICTS}/{name}"
 
@@ -142,7 +180,7 @@ class Folder:
             details["wanted"] = wanted.decode("utf-8", "replace")
             kept = f" What was to be written is kept in {details['kept']}."
         try:
-            found = fs.read_file(self.at(path), max_bytes=MAX_FILE_BYTES)
+            found = fs.read_file(self.at(path), max_bytes=MAX_FILE_BYTES, follow=False)
             details["found"] = found.decode("utf-8", "replace")
         except LaminaError:  # it adds to the error, which stands without it
             details["found"] = ""

@@ -78,9 +78,13 @@ def _made(context: Context, scope: str, place: str, ranks: Ranks, problems: tupl
                 entries.append((ranks(target), pointer_line(title or target, target, description or "")))
     if not entries:
         return None
-    why = "cannot be read" if problems else "is not there"
+    what = (
+        f"{INDEX_NAME} cannot be read: move it away and run `lamina index --fix`"
+        if problems
+        else f"{INDEX_NAME} is not there; `lamina index --fix` writes it"
+    )
     title = "Team memory" if scope == "team" else "Memory"
-    head = f"# {title}\n\n> {INDEX_NAME} {why}; `lamina index --fix` writes it.\n\n"
+    head = f"# {title}\n\n> {what}.\n\n"
     lines = [line for _, line in sorted(entries, reverse=True)]
     return Index.parse((head + "\n".join(lines) + "\n").encode())
 

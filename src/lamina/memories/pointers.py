@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from lamina import fs
-from lamina.errors import AlreadyExistsError, ConflictError, InvalidInputError, NotFoundError
+from lamina.errors import AlreadyExistsError, ConflictError, InvalidInputError, NotFoundError, StorageError
 from lamina.folder.index import INDEX_NAME, OVERFLOW_NAME, Index
 from lamina.folder.limits import Limits
 from lamina.folder.names import id_moment
-from lamina.folder.overflow import Placed, add_within, settle
+from lamina.folder.overflow import add_all_within, settle
 from lamina.memories.adoption import label
 from lamina.memories.context import Context
 from lamina.memories.folder import TEAM, Folder, scope_of
@@ -29,11 +29,14 @@ from lamina.storage.records import now_micros
 
 __all__ = [
     "MAX_INDEX_BYTES",
+    "Edit",
     "Ranks",
     "add_pointers",
+    "adder",
     "check_indexes",
     "index_place",
     "limits_of",
+    "new_index",
     "read_index",
     "remove_pointers",
     "rename_pointer",
@@ -134,6 +137,10 @@ def read_index(folder: Folder, place: str, name: str = INDEX_NAME) -> bytes | No
         raise InvalidInputError(
             f"{path} cannot serve as an index: {error.message}", hint=error.hint, path=path
         ) from None
+    except StorageError as error:
+        if place and not os.path.isdir(folder.at(place)):  # noqa: PTH112
+            raise _unusable(path, f"lies in {place}, which is no folder") from error
+        raise
     if b"\0" in data:
         raise _unusable(path, "is a binary file")
     return data
@@ -172,22 +179,24 @@ def add_pointers(context: Context, folder: Folder, entries: Sequence[tuple[str, 
     for path, title, hook in entries:
         places.setdefault(index_place(folder, path), []).append((path, title, hook))
     for place, part in places.items():
-        _edit(folder, place, _adder(context, place, part, notices), create=True)
+        _edit(folder, place, adder(context, place, part, notices), create=True)
     return tuple(notices)[-3:]
 
 
-def _adder(context: Context, place: str, part: Sequence[tuple[str, str, str]], notices: dict[str, None]) -> Edit:
+def new_index(place: str) -> Index:
+    """Return the index of a folder that has none yet."""
+    return Index.parse(_HEADS.get(place, _HEADS[""]))
+
+
+def adder(context: Context, place: str, part: Sequence[tuple[str, str, str]], notices: dict[str, None]) -> Edit:
+    """Return what adds pointers ``(path, title, hook)`` to the index of a folder; ``notices`` gets what to tell."""
     ranks, limits = Ranks(context, place), limits_of(context)
     name = _join(place, INDEX_NAME)
 
     def edit(index: Index, more: Index | None) -> tuple[Index, Index | None]:
-        placed = Placed(index, more, (), ())
-        for path, title, hook in part:
-            target = posixpath.relpath(path, place or ".")
-            placed = add_within(
-                placed.index, placed.overflow, title, target, hook, limits=limits, rank=ranks, name=name
-            )
-            notices.update(dict.fromkeys(placed.notices))
+        entries = [(title, posixpath.relpath(path, place or "."), hook) for path, title, hook in part]
+        placed = add_all_within(index, more, entries, limits=limits, rank=ranks, name=name)
+        notices.update(dict.fromkeys(placed.notices))
         return placed.index, placed.overflow
 
     return edit
@@ -222,7 +231,8 @@ def retitle_pointer(folder: Folder, path: str, old: Sequence[str], new: Sequence
         more = None if more is None else more.retitled(target, old=before, new=after)
         return index.retitled(target, old=before, new=after), more
 
-    _edit(folder, place, edit, create=False)
+    with contextlib.suppress(InvalidInputError):  # as in `remove_pointers`
+        _edit(folder, place, edit, create=False)
 
 
 def rename_pointer(context: Context, folder: Folder, old: str, new: str, id: str) -> None:
@@ -231,17 +241,19 @@ def rename_pointer(context: Context, folder: Folder, old: str, new: str, id: str
     if index_place(folder, old) != place:
         with context.catalog.read("reading what was renamed") as reader:
             record = reader.current(id)
-        had = _has_pointer(folder, old)
-        remove_pointers(folder, [old])
-        if had and record is not None and record.path == new:
-            add_pointers(context, folder, [(new, *label(record))])
+        with contextlib.suppress(InvalidInputError):  # as in `remove_pointers`
+            had = _has_pointer(folder, old)
+            remove_pointers(folder, [old])
+            if had and record is not None and record.path == new:
+                add_pointers(context, folder, [(new, *label(record))])
         return
     before, after = (posixpath.relpath(path, place or ".") for path in (old, new))
 
     def edit(index: Index, more: Index | None) -> tuple[Index, Index | None]:
         return index.renamed(before, after), None if more is None else more.renamed(before, after)
 
-    _edit(folder, place, edit, create=False)
+    with contextlib.suppress(InvalidInputError):
+        _edit(folder, place, edit, create=False)
 
 
 def _has_pointer(folder: Folder, path: str) -> bool:
@@ -270,7 +282,7 @@ def _edit(folder: Folder, place: str, edit: Edit, *, create: bool) -> bool:
         data, more = read_index(folder, place), read_index(folder, place, OVERFLOW_NAME)
         if data is None and not create:
             return False
-        index = Index.parse(_HEADS.get(place, b"# Memory\n\n") if data is None else data)
+        index = new_index(place) if data is None else Index.parse(data)
         overflow = None if more is None else Index.parse(more)
         after, beside = edit(index, overflow)
         try:
@@ -293,7 +305,8 @@ def _edit(folder: Folder, place: str, edit: Edit, *, create: bool) -> bool:
 def _put(folder: Folder, place: str, name: str, seen: bytes | None, after: Index | None) -> bool:
     path = folder.at(_join(place, name))
     if after is None:
-        fs.remove_file(path, missing_ok=True)
+        if seen is not None:
+            fs.remove_seen(path, seen=seen)
         return True
     if seen == after.data:
         return False

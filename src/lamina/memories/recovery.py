@@ -17,7 +17,7 @@ from lamina import fs
 from lamina.errors import ConflictError, InvalidInputError, LaminaError, NotFoundError
 from lamina.folder.index import INDEX_NAME, OVERFLOW_NAME, Index
 from lamina.folder.pointers import read_link, target_key
-from lamina.memories.folder import MAX_FILE_BYTES, Folder, scope_of
+from lamina.memories.folder import MAX_FILE_BYTES, Folder, is_memory_path, scope_of
 from lamina.storage import mirror
 
 if TYPE_CHECKING:
@@ -31,17 +31,56 @@ def recover(context: Context, folder: Folder) -> None:
     with context.catalog.read("looking at what was left unfinished") as reader:
         leaving = mirror.leaving(reader.db)
     record = folder.journal.read()
+    if record is not None and not _is_sound(record):
+        folder.journal.clear()  # nobody of ours wrote it: it says nothing that could be done
+        record = None
     folder.left = []
     for row in leaving:
         _leave(context, folder, row)
     paths = [*_paths(record or {}), *(row.path for row in leaving)]
-    known = {row.hash.hex() for row in leaving} | {(record or {}).get(name) for name in ("seen", "new", "hash")}
+    known = {row.hash.hex() for row in leaving} | _hashes(record or {})
     if record is not None:
         _finish(context, folder, record)
     if paths:
         _clear_strays(folder, paths, known)
     if record is not None:
         folder.journal.clear()
+
+
+def _is_sound(record: dict[str, Any]) -> bool:
+    """Return whether a journal says what this version writes, about files of this store alone.
+
+    A folder may come from elsewhere: a journal in it must not lead recovery to anything but markdown files in it.
+    """
+    items, places = record.get("items", []), record.get("places", [])
+    if not isinstance(items, list) or not isinstance(places, list):
+        return False
+    if not all(
+        isinstance(item, dict) and is_memory_path(item.get("path")) and _is_id(item.get("id")) for item in items
+    ):
+        return False
+    if not all(isinstance(place, str) and (place == "" or is_memory_path(f"{place}/x.md")) for place in places):
+        return False
+    if any(name in record and not is_memory_path(record[name]) for name in ("path", "from")):
+        return False
+    for name in ("old", "title"):
+        pair = record.get(name, ["", ""])
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+            return False
+    if "id" in record and not _is_id(record["id"]):
+        return False
+    needed: dict[Any, tuple[str, ...]] = {"delete": ("path",), "rename": ("path", "from", "id"), "update": ("path",)}
+    operation = record.get("op")
+    return isinstance(operation, str) and all(name in record for name in needed.get(operation, ()))
+
+
+def _is_id(value: object) -> bool:
+    from lamina.memories.checks import check_id
+
+    try:
+        return check_id(value) == value
+    except InvalidInputError:
+        return False
 
 
 def _finish(context: Context, folder: Folder, record: dict[str, Any]) -> None:
@@ -67,11 +106,20 @@ def _paths(record: dict[str, Any]) -> list[str]:
     return [str(path) for path in paths if path]
 
 
+def _hashes(record: dict[str, Any]) -> set[str]:
+    """Return the hashes of all bytes that an operation knew."""
+    said = [record, *record.get("items", ())]
+    return {str(part[name]) for part in said for name in ("seen", "new", "hash") if part.get(name)}
+
+
 def _leave(context: Context, folder: Folder, row: mirror.FileRow) -> None:
     """Remove a file whose memory has moved, unless somebody wrote to it since."""
     from lamina.memories.pointers import remove_pointers
 
-    found, known = _hash(folder, row.path), row.hash.hex()
+    if is_memory_path(row.path):
+        found, known = _hash(folder, row.path), row.hash.hex()
+    else:  # a damaged catalog, or one that came from elsewhere
+        found, known = "unreadable", ""
     if found == known:
         remove_pointers(folder, [row.path])
         _remove(folder, row.path, known)
@@ -122,13 +170,23 @@ def _finish_rename(folder: Folder, record: dict[str, Any]) -> None:
     before, after = _hash(folder, old), _hash(folder, new)
     if before is None or after is None or known is None:
         return
-    if before == known:
-        _remove(folder, old, known)
-    else:
+    if after == known and before != known:
         _remove(folder, new, known)
+    elif after == known or _says_id(folder, new, str(record["id"])):  # else it is somebody else's file
+        _remove(folder, old, known)
 
 
-def _clear_strays(folder: Folder, paths: Sequence[str], known: Collection[str | None]) -> None:
+def _says_id(folder: Folder, path: str, id: str) -> bool:
+    """Return whether a file says that it is a memory's."""
+    from lamina.folder.document import parse_document
+
+    try:
+        return parse_document(folder.read(path) or b"", name=path).id == id
+    except InvalidInputError:
+        return False
+
+
+def _clear_strays(folder: Folder, paths: Sequence[str], known: Collection[str]) -> None:
     """Remove the drafts that a killed process left beside files and their indexes.
 
     A draft that had changed places with a file may be what somebody saved in that very moment: it is kept among the
@@ -225,13 +283,13 @@ def _remove(folder: Folder, path: str, hash: str | None) -> None:
 
 
 def _hash(folder: Folder, path: str) -> str | None:
-    """Return the hash of a file's bytes, or None where it is not there or is no plain file."""
+    """Return the hash of a file's bytes; None where it is not there, and what equals no hash where it is unreadable."""
     try:
         return _hex(fs.read_file(folder.absolute(path), max_bytes=MAX_FILE_BYTES, follow=False))
     except NotFoundError:
         return None
     except LaminaError:
-        return ""
+        return "unreadable"
 
 
 def _hex(data: bytes) -> str:

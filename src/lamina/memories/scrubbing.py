@@ -11,11 +11,13 @@ from lamina import fs
 from lamina.config import ENGINE_FOLDER
 from lamina.errors import LaminaError
 from lamina.memories.context import Context
-from lamina.memories.folder import CONFLICTS, MAX_FILE_BYTES, Folder
+from lamina.memories.folder import CONFLICTS, MAX_FILE_BYTES, Folder, loser_stem
 from lamina.storage.records import Record
 
 __all__ = ["scrub_leftovers"]
 
+_SURELY_ITS_OWN = 12
+"""Bytes from which a text in somebody's draft is no chance."""
 _KEPT = re.compile(r"(.*)\.\d{8}-\d{6}-\d{9}\.md")  # as `Folder.keep_loser` names them
 
 
@@ -54,10 +56,9 @@ def scrub_leftovers(context: Context, id: str, revisions: Sequence[Record]) -> l
 def _conflicts(folder: Folder, id: str, paths: Iterable[str], texts: set[bytes]) -> Iterator[str]:
     from lamina.folder.document import parse_document
 
-    stems = {posixpath.basename(path).removesuffix(".md")[:100] for path in paths}
-    place = folder.at(f"{ENGINE_FOLDER}/{CONFLICTS}")
-    for name in folder.names_in(place):
-        path = f"{place}/{name}"
+    stems = {loser_stem(path) for path in paths}
+    for name in folder.names_in(f"{ENGINE_FOLDER}/{CONFLICTS}"):
+        path = folder.at(f"{ENGINE_FOLDER}/{CONFLICTS}/{name}")
         data = _read(path)
         found = _KEPT.fullmatch(name)
         same_name = found is not None and found[1] in stems
@@ -78,7 +79,7 @@ def _drafts(folder: Folder, id: str, paths: Iterable[str], texts: set[bytes]) ->
     for place in sorted(places):
         for stray in fs.stray_files(place):
             data = _read(stray)
-            if id.encode() in data or any(text in data for text in texts):
+            if id.encode() in data or any(len(text) >= _SURELY_ITS_OWN and text in data for text in texts):
                 yield stray
 
 

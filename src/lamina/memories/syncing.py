@@ -137,7 +137,8 @@ def sync_at_open(context: Context) -> tuple[SyncReport | None, tuple[str, ...]]:
     try:
         if context.catalog.read_only:
             found = look(context)
-            count = len(found.changed) + len(found.vanished)
+            paths = [*(file.path for file in found.changed), *found.vanished]
+            count = sum(context.allows(scope_of(path)) for path in paths)
             if count:
                 changed = f"{_files(count)} changed since the last sync, which a store open for reading cannot follow."
                 return None, (changed,)
@@ -241,6 +242,11 @@ def _read(folder: Folder, file: Found, row: FileRow | None, changes: Changes) ->
     seen.mtime, seen.hash = stamp.mtime_ns // 1000, content_hash(data)
     if row is not None and row.hash == seen.hash and not row.leaving:
         return seen  # touched, and says what it said
+    if not data.strip():
+        # An editor that writes in place empties a file before it fills it; what was known of it stays until then.
+        hint = "Write something into it, or remove it."
+        seen.problems = (Problem(code="empty", where=file.path, message=f"{file.path} is empty", hint=hint),)
+        return seen
     try:
         seen.read = read_memory(data, file.path)
         seen.problems = (*seen.read.problems, *_team_problems(seen.read, file))

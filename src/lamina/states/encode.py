@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from lamina.states.layout import Layout
 from lamina.states.manifest import MOST_LAYERS, Entry, Layer
 from lamina.states.shard import Shard, patch_content
-from lamina.storage.frames import Bytes, choose
+from lamina.storage.frames import HASH_BYTES, Bytes, choose
 from lamina.storage.objects import ObjectStore
 from lamina.storage.shards import Encoded, FrameTable, ObjectKind, encode_object, frame_size, hash_content
 
@@ -67,32 +67,40 @@ def encode_shard(
 
 
 def _changed(objects: ObjectStore, layout: Layout, content: Bytes, table: FrameTable, old: Shard) -> Planned:
+    planned = _as_change(objects, layout, content, table, old)
+    if planned is None:
+        return Planned(Entry(table.address()), [encode_object(content, table)])
+    objects.keep_hashes(table)
+    return planned
+
+
+def _as_change(objects: ObjectStore, layout: Layout, content: Bytes, table: FrameTable, old: Shard) -> Planned | None:
+    """Return the shard as changes over the parent's; None where it is better stored whole."""
     address = table.address()
-    before, stretches = _before(objects, content, table, old)
-    patch = _patch(layout, content, before, stretches)
+    compared = _compare(objects, content, table, old)
+    patch = _patch(layout, compared)
     size, limit = content.size, content.size * REBASE
     held = sum(layer.stored for layer in old.layers)
     room = len(old.layers) < MOST_LAYERS
     if patch.cost > size * _TRY_XOR:
-        xor = np.zeros(size, np.uint8)
-        for start, stop in stretches:
-            np.bitwise_xor(content[start:stop], before[start:stop], out=xor[start:stop])
+        xor = compared.xor(size)
         coding, share = choose(xor, layout.width, layout.frame_bytes)
         _, whole = choose(content, layout.width, layout.frame_bytes)
         if room and held + share * size <= limit and share * size < min(patch.cost, 0.8 * whole * size):
             named = hash_content(xor, ObjectKind.XOR, layout.width, layout.frame_bytes)
             return _over(old.entry, encode_object(xor, named, coding=coding), address)
         if whole * size <= patch.cost:
-            return Planned(Entry(address), [encode_object(content, table)])
+            return None
     if room and held + patch.cost <= limit:
         return _over(old.entry, _encoded(layout, patch), address)
     if patch.cost <= limit and old.layers:
         # No room over this base: one patch that holds all that differs from the base takes the place of them all.
-        objects.read_into(old.base, before)
-        joined = _patch(layout, content, before, [(0, size)])
+        base = _room("before", size)
+        objects.read_into(old.base, base)
+        joined = _patch(layout, _Compared(np.arange(table.frames), table.frame_bytes, content, base))
         if joined.cost <= limit:
             return _over(Entry(old.entry.base), _encoded(layout, joined), address)
-    return Planned(Entry(address), [encode_object(content, table)])
+    return None
 
 
 def _over(below: Entry, encoded: Encoded, content: bytes | None) -> Planned:
@@ -126,57 +134,75 @@ def _encoded(layout: Layout, patch: _Patch) -> Encoded:
     return encode_patch(layout, patch.kind, patch.numbers, patch.values)
 
 
-def _before(objects: ObjectStore, content: Bytes, table: FrameTable, old: Shard) -> tuple[Bytes, list[tuple[int, int]]]:
-    """Return the parent's bytes, and the stretches in which they can differ; elsewhere they are not read."""
-    before = _room(content.size)
-    if old.layers:
-        old.read_all(before)
-        return before, [(0, content.size)]
-    held = objects.table(old.base)
-    stretches = []
-    for first, last in _runs(held, table):
-        start, stop = first * table.frame_bytes, min(last * table.frame_bytes, content.size)
-        objects.read_into(old.base, before[start:stop], first, last)
-        stretches.append((start, stop))
-    return before, stretches
+@dataclass(slots=True)
+class _Compared:
+    """Frames in which a shard can differ from the parent's, one after the other; the others are the same."""
+
+    frames: Numbers
+    """Ascending."""
+    frame_bytes: int
+    new: Bytes
+    before: Bytes
+
+    def xor(self, size: int) -> Bytes:
+        """Return the bits that differ, for the whole shard of so many bytes."""
+        out = np.zeros(size, np.uint8)
+        flipped = self.new ^ self.before
+        full = int(np.searchsorted(self.frames, size // self.frame_bytes))
+        _rows(out, self.frame_bytes)[self.frames[:full]] = _rows(flipped, self.frame_bytes)[:full]
+        if full < self.frames.size:
+            out[int(self.frames[full]) * self.frame_bytes :] = flipped[full * self.frame_bytes :]
+        return out
 
 
-def _room(size: int) -> Bytes:
-    """Return this thread's buffer for the parent's bytes: fresh pages for each shard would cost as much as reading."""
-    room: Bytes | None = _local.__dict__.get("room")
+def _compare(objects: ObjectStore, content: Bytes, table: FrameTable, old: Shard) -> _Compared:
+    """Return the new and the parent's bytes of the frames whose hashes differ; no other is read."""
+    size = table.frame_bytes
+    held = objects.recall(old.entry.logical)
+    if not old.layers and objects.table(old.base).frame_bytes == size:
+        held = objects.table(old.base).hashes
+    if held is None or len(held) != len(table.hashes):
+        frames = np.arange(table.frames)
+    else:
+        words = HASH_BYTES // 8
+        differs = np.frombuffer(held, np.uint64) != np.frombuffer(table.hashes, np.uint64)
+        frames = np.flatnonzero(differs.reshape(-1, words).any(axis=1))
+    new = content
+    if frames.size < table.frames:
+        full = int(np.searchsorted(frames, content.size // size))
+        rest = content[int(frames[full]) * size :] if full < frames.size else content[:0]
+        new = _room("new", full * size + rest.size)
+        # mode="raise" would go through a buffer of its own.
+        np.take(_rows(content, size), frames[:full], axis=0, out=_rows(new, size)[:full], mode="clip")
+        new[full * size :] = rest
+    before = _room("before", new.size)
+    old.read_frames(frames, before)
+    return _Compared(frames, size, new, before)
+
+
+def _rows(plain: Bytes, size: int) -> npt.NDArray[np.uint8]:
+    """Return the whole frames of plain bytes, a row each."""
+    return plain[: plain.size // size * size].reshape(-1, size)
+
+
+def _room(name: str, size: int) -> Bytes:
+    """Return a buffer of this thread's: fresh pages for each shard would cost as much as reading does."""
+    room: Bytes | None = _local.__dict__.get(name)
     if room is None or room.size < size:
-        room = _local.room = np.empty(size, np.uint8)
+        room = np.empty(size, np.uint8)
+        _local.__dict__[name] = room
     return room[:size]
 
 
-def _runs(held: FrameTable, table: FrameTable) -> Iterator[tuple[int, int]]:
-    """Yield runs of frames whose hashes differ."""
-    if held.frame_bytes != table.frame_bytes:
-        yield 0, table.frames
-        return
-    first = None
-    for number in range(table.frames):
-        differs = held.hash_of(number) != table.hash_of(number)
-        if differs and first is None:
-            first = number
-        elif not differs and first is not None:
-            yield first, number
-            first = None
-    if first is not None:
-        yield first, table.frames
-
-
-def _patch(layout: Layout, content: Bytes, before: Bytes, stretches: list[tuple[int, int]]) -> _Patch:
+def _patch(layout: Layout, compared: _Compared) -> _Patch:
     """Return the smaller patch: of whole cells or of single elements."""
-    cell, width = layout.cell, layout.width
-    cells = []
-    for start, stop in stretches:
-        cells.append(_differing(content[start:stop], before[start:stop], cell) + start // cell)
-    numbers = np.concatenate(cells) if cells else np.empty(0, np.int64)
-    new = content.reshape(-1, cell)[numbers]
-    cost = numbers.size * (cell + 4)
-    if layout.element_patches and numbers.size:
-        old = before.reshape(-1, cell)[numbers]
+    cell, width, per_frame = layout.cell, layout.width, layout.frame_cells
+    places = _differing(compared.new, compared.before, cell)
+    numbers = compared.frames[places // per_frame] * per_frame + places % per_frame
+    new = compared.new.reshape(-1, cell)[places]
+    cost = places.size * (cell + 4)
+    if layout.element_patches and places.size:
+        old = compared.before.reshape(-1, cell)[places]
         inner = _differing(new.reshape(-1), old.reshape(-1), width)
         if inner.size * (width + 4) < cost:
             per_cell = cell // width

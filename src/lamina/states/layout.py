@@ -1,4 +1,4 @@
-"""How an array lies in shards: cells in frames of about 64 KB, 64 frames a shard of about 4 MB.
+"""How an array lies in shards: cells in frames of about 16 KB, 256 frames a shard of about 4 MB.
 
 A cell is what a patch replaces: a row where that fits a frame, otherwise an even part of one. Precision is a codec of
 arrays to arrays: cells are stored in another form and come back in the array's own dtype.
@@ -20,7 +20,7 @@ from lamina.storage.shards import frame_size
 
 __all__ = ["FRAMES_A_SHARD", "PRECISIONS", "Layout", "dtype_name", "find_dtype"]
 
-FRAMES_A_SHARD = 64
+FRAMES_A_SHARD = 256
 PRECISIONS = ("exact", "float16", "int8")
 """Append-only: manifests name them by their place."""
 

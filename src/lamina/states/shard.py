@@ -82,9 +82,13 @@ class Shard:
 
         ``keep`` is as in :meth:`ObjectStore.gather`.
         """
+        self._objects.count_read(self.base)
+        self._objects.gather(self.base, wanted, self.layout.cell, out, keep=keep)
+        self.change(wanted, out, keep=keep)
+
+    def change(self, wanted: Numbers, out: Bytes, *, keep: bool = True) -> None:
+        """Bring cells that were read from the base up to date; arguments as in :meth:`read_cells`."""
         objects, cell = self._objects, self.layout.cell
-        objects.count_read(self.base)
-        objects.gather(self.base, wanted, cell, out, keep=keep)
         for step in self.steps():
             if isinstance(step, Stored):
                 mask = np.empty_like(out)
@@ -106,6 +110,18 @@ class Shard:
         number, place = divmod(cell, self.layout.frame_cells)
         self._objects.count_read(self.base)
         return self._objects.frame(self.base, number), place * self.layout.cell
+
+    def read_frames(self, frames: Numbers, out: Bytes) -> None:
+        """Fill ``out`` with the plain bytes of frames, ascending, one after the other."""
+        layout = self.layout
+        if frames.size * layout.frame_cells >= self.cells:
+            self.read_all(out)
+            return
+        self._objects.count_read(self.base)
+        self._objects.read_into(self.base, out, frames.tolist())
+        if self.layers:
+            cells = (frames[:, None] * layout.frame_cells + np.arange(layout.frame_cells)).reshape(-1)
+            self.change(cells[cells < self.cells], out.reshape(-1, layout.cell), keep=False)
 
     def read_all(self, out: Bytes) -> None:
         """Fill ``out`` with the shard's plain bytes."""

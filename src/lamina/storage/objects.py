@@ -6,10 +6,14 @@ Decoded frames stay in a cache that is bounded in bytes. What it holds is never 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +21,7 @@ import numpy as np
 
 from lamina import fs
 from lamina.errors import CorruptionError, NotFoundError
-from lamina.storage.frames import FRAME_BYTES, Bytes
+from lamina.storage.frames import FRAME_BYTES, Bytes, digest
 from lamina.storage.packs import SUFFIX
 from lamina.storage.shards import Encoded, FrameTable, parse_record, wrong_bytes
 
@@ -27,6 +31,10 @@ HOT_BYTES = 16 << 20
 """Decoded frames that a handle keeps: with numpy itself, within the 40 MB that reading a thousand slots may take."""
 _OPEN_PACKS = 64
 _AT_ONCE = 500
+_BATCH = 32
+"""Frames that a thread reads before they are copied from."""
+_RECALLED_BYTES = 8 << 20
+"""Hashes of contents that were committed as changes: 2 MB for a gigabyte."""
 _PREFETCH_FROM = 4
 """Frames from which on the system is told beforehand what will be read."""
 _COLUMNS = (
@@ -108,6 +116,8 @@ class ObjectStore:
         self._hot: OrderedDict[tuple[bytes, int], Any] = OrderedDict()
         self._hot_size = 0
         self._reads: Counter[int] = Counter()
+        self._recalled: OrderedDict[bytes, bytes] = OrderedDict()
+        self._recalled_size = 0
         self._lock = threading.Lock()
         self._local = threading.local()
 
@@ -211,13 +221,74 @@ class ObjectStore:
         self._file(at).read_into(view, at.start + offset)
         return table.decode(number, view, stored.name)
 
+    def sweep(self, frames: Sequence[tuple[Stored, int]], size: int, take: Callable[[int, int, Bytes], None]) -> None:
+        """Read many frames once, each verified, and keep none: the system fetches some while others are verified.
+
+        Args:
+            frames: Objects and numbers of frames, as they lie on disk.
+            size: Plain bytes of the longest.
+            take: Called, by several threads, with the first and last (excluded) place in ``frames`` of a batch, and
+                its plain bytes, a row of ``size`` bytes each (a short frame leaves the end of its row as it is). They
+                must be copied before it returns.
+        """
+
+        def work(first: int, last: int) -> None:
+            room: Bytes | None = self._local.__dict__.get("sweep")
+            if room is None or room.shape[0] < last - first or room.shape[1] != size:
+                room = self._local.sweep = np.empty((last - first, size), np.uint8)
+            view = room.reshape(-1).data
+            for row, (stored, number) in enumerate(frames[first:last]):
+                self._fetch(stored, number, view[row * size : (row + 1) * size])
+            take(first, last, room)
+
+        with ThreadPoolExecutor(min(2, os.cpu_count() or 1), thread_name_prefix="lamina-read") as pool:
+            running = []
+            for first in range(0, len(frames), _BATCH):
+                last = min(first + _BATCH, len(frames))
+                for stored, number in frames[first:last]:
+                    if stored.at.pack:
+                        self._twice(stored, partial(self._advise, stored, number))
+                running.append(pool.submit(work, first, last))
+            for future in running:
+                future.result()
+
+    def _advise(self, stored: Stored, number: int, at: At) -> None:
+        offset, size = _span(self._table(stored, at), number, number + 1)
+        self._file(at).advise(at.start + offset, size)
+
+    def _fetch(self, stored: Stored, number: int, room: memoryview) -> None:
+        """Copy the plain bytes of one frame into the beginning of ``room``."""
+        at = stored.at
+        table = at.table
+        if table is not None and not table.codings and at.pack and (stored.address, number) not in self._hot:
+            plain = room[: table.plain_size(number)]
+            with contextlib.suppress(
+                CorruptionError, NotFoundError
+            ):  # the long way looks again, and says what is wrong
+                self._file(at).read_into(plain, at.start + number * table.frame_bytes)
+                if digest(plain) == table.hash_of(number):
+                    return
+        data = self._passing(stored, number)
+        room[: len(data)] = data
+
     def prefetch_tables(self, objects: Iterable[Stored]) -> None:
         """Let the system fetch frame tables: read one after the other, each would wait for the disk."""
-        for stored in objects:
-            at = stored.at
-            if at.pack and at.table is None:
-                with contextlib.suppress(NotFoundError):  # it moved; reading finds out where
-                    self._file(at).advise(at.record, at.record_size)
+        wanted = sorted(
+            (stored.at for stored in objects if stored.at.pack and stored.at.table is None),
+            key=lambda at: (at.pack, at.record),
+        )
+        for _, places in groupby(wanted, key=lambda at: at.pack):
+            start = stop = 0
+            file = None
+            with contextlib.suppress(NotFoundError):  # it moved; reading finds out where
+                for at in places:
+                    file = file or self._file(at)
+                    if at.record > stop + FRAME_BYTES:  # what lies between is fetched, too, where that is little
+                        file.advise(start, stop - start)
+                        start = at.record
+                    stop = at.record + at.record_size
+                if file is not None:
+                    file.advise(start, stop - start)
 
     def prefetch(self, stored: Stored, numbers: Any, *, least: int = _PREFETCH_FROM) -> None:
         """Let the system fetch frames while others are being decoded; fewer than ``least`` are not worth it."""
@@ -231,38 +302,46 @@ class ObjectStore:
             offset, size = _span(table, number, number + 1)
             file.advise(at.start + offset, size)
 
-    def read_into(self, stored: Stored, out: Bytes, first: int = 0, last: int | None = None) -> None:
-        """Fill ``out`` with the plain bytes of frames ``first`` to ``last`` (excluded; to the end when None).
+    def read_into(self, stored: Stored, out: Bytes, frames: Sequence[int] | None = None) -> None:
+        """Fill ``out`` with the plain bytes of frames, one after the other.
 
-        Raw frames are read straight into it. Nothing goes through the cache.
+        Raw frames are read straight into it, those that follow each other at once. Nothing goes through the cache.
+
+        Args:
+            stored: The object.
+            out: As long as the frames are.
+            frames: Their numbers, ascending; None is all.
         """
-        self._twice(stored, lambda at: self._read_into(stored, at, out, first, last))
+        self._twice(stored, lambda at: self._read_into(stored, at, out, frames))
 
-    def _read_into(self, stored: Stored, at: At, out: Bytes, first: int, last: int | None) -> None:
+    def _read_into(self, stored: Stored, at: At, out: Bytes, frames: Sequence[int] | None) -> None:
         table = self._table(stored, at)
-        last = table.frames if last is None else last
-        if first >= last:
+        if frames is None:
+            frames = range(table.frames)
+        if not frames:
             return
-        base = first * table.frame_bytes
-        if min(last * table.frame_bytes, table.length) - base != out.size:
+        if (len(frames) - 1) * table.frame_bytes + table.plain_size(frames[-1]) != out.size:
             raise wrong_bytes(stored.name, f"it has {table.length} bytes, and others were to be read")
-        offset, size = _span(table, first, last)
-        if not table.codings:
-            if at.pack:
-                self._file(at).read_into(out.data, at.start + offset)
-            else:
-                out[:] = np.frombuffer(self._bytes(stored, at, at.start + offset, size), np.uint8)
-            for number in range(first, last):
-                begin = number * table.frame_bytes - base
-                table.decode(number, out.data[begin : begin + table.plain_size(number)], stored.name)
-            return
-        data = memoryview(self._bytes(stored, at, at.start + offset, size))
         done = 0
-        for number in range(first, last):
-            begin, plain = number * table.frame_bytes - base, table.plain_size(number)
-            frame = table.decode(number, data[done : done + table.sizes[number]], stored.name)
-            out[begin : begin + plain] = np.frombuffer(frame, np.uint8)
-            done += table.sizes[number]
+        for first, last in _runs(frames):
+            offset, size = _span(table, first, last)
+            if not table.codings:
+                part = out.data[done : done + size]
+                if at.pack:
+                    self._file(at).read_into(part, at.start + offset)
+                else:
+                    part[:] = self._bytes(stored, at, at.start + offset, size)
+                done += size
+                continue
+            data, taken = memoryview(self._bytes(stored, at, at.start + offset, size)), 0
+            for number in range(first, last):
+                plain = table.plain_size(number)
+                frame = table.decode(number, data[taken : taken + table.sizes[number]], stored.name)
+                out[done : done + plain] = np.frombuffer(frame, np.uint8)
+                taken += table.sizes[number]
+                done += plain
+        if not table.codings:
+            table.check(frames, out.data, stored.name)
 
     def whole(self, stored: Stored) -> Bytes:
         """Return all plain bytes of an object, verified."""
@@ -304,6 +383,24 @@ class ObjectStore:
 
     # --- what is kept ------------------------------------------------------------------------------------------------
 
+    def recall(self, address: bytes | None) -> bytes | None:
+        """Return the hashes of a content's frames, where :meth:`keep_hashes` was told them; it need not be stored."""
+        with self._lock:
+            found = self._recalled.get(address) if address is not None else None
+            if found is not None and address is not None:
+                self._recalled.move_to_end(address)
+            return found
+
+    def keep_hashes(self, table: FrameTable) -> None:
+        """Keep the hashes of a content's frames that is stored as changes over another, for the next comparison."""
+        address = table.address()
+        with self._lock:
+            if address not in self._recalled:
+                self._recalled_size += len(table.hashes)
+            self._recalled[address] = table.hashes
+            while self._recalled_size > _RECALLED_BYTES:
+                self._recalled_size -= len(self._recalled.popitem(last=False)[1])
+
     def count_read(self, stored: Stored) -> None:
         """Note that an object was used; written later, with something else."""
         with self._lock:
@@ -326,6 +423,8 @@ class ObjectStore:
             self._packs.clear()
             self._hot.clear()
             self._hot_size = 0
+            self._recalled.clear()
+            self._recalled_size = 0
 
     @staticmethod
     def _units(frame: Any, unit: int, per_frame: int) -> Bytes:
@@ -395,6 +494,20 @@ class ObjectStore:
             while len(self._packs) > _OPEN_PACKS:
                 self._packs.popitem(last=False)
         return file
+
+
+def _runs(frames: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield first and last (excluded) of frames that follow each other."""
+    if isinstance(frames, range):
+        yield frames[0], frames[-1] + 1
+        return
+    first = before = frames[0]
+    for number in frames:
+        if number > before + 1:
+            yield first, before + 1
+            first = number
+        before = number
+    yield first, before + 1
 
 
 def _span(table: FrameTable, first: int, last: int) -> tuple[int, int]:

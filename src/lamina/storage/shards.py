@@ -7,6 +7,7 @@ The table names what the object stands for (plain bytes); how each frame is stor
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -14,7 +15,18 @@ from typing import Any
 import numpy as np
 
 from lamina.errors import CorruptionError
-from lamina.storage.frames import FRAME_BYTES, HASH_BYTES, WARM_GAIN, Bytes, Coding, choose, decode, digest, encode
+from lamina.storage.frames import (
+    FRAME_BYTES,
+    HASH_BYTES,
+    WARM_GAIN,
+    Bytes,
+    Coding,
+    choose,
+    decode,
+    digest,
+    digests,
+    encode,
+)
 
 __all__ = [
     "Encoded",
@@ -103,6 +115,20 @@ class FrameTable:
             raise wrong_bytes(f"frame {frame} of {where}", "its hash is another one")
         return plain
 
+    def check(self, frames: Sequence[int], plain: memoryview, where: str) -> None:
+        """Compare the plain bytes of frames, one after the other, with their hashes: :meth:`decode` of many raw ones.
+
+        Raises:
+            CorruptionError: They are not what was written.
+        """
+        found = digests(plain, self.frame_bytes)
+        wanted = b"".join([self.hash_of(frame) for frame in frames])
+        if found != wanted:
+            for place, frame in enumerate(frames):
+                if found[place * HASH_BYTES : (place + 1) * HASH_BYTES] != self.hash_of(frame):
+                    raise wrong_bytes(f"frame {frame} of {where}", "its hash is another one")
+            raise wrong_bytes(where, "it has another length")
+
     def _named(self) -> bytes:
         return _HEAD.pack(self.kind, self.width, 0, self.frame_bytes, self.length) + self.hashes
 
@@ -127,14 +153,14 @@ def wrong_bytes(where: str, why: str) -> CorruptionError:
 
 
 def frame_size(unit: int) -> int:
-    """Return the bytes of a frame of whole units, about 64 KB."""
+    """Return the bytes of a frame of whole units, about 16 KB."""
     return max(1, FRAME_BYTES // unit) * unit
 
 
 def hash_content(content: Bytes, kind: ObjectKind, width: int, frame_bytes: int) -> FrameTable:
     """Return the table of plain bytes, as if all were stored raw."""
     view = content.data
-    hashes = b"".join([digest(view[start : start + frame_bytes]) for start in range(0, content.size, frame_bytes)])
+    hashes = digests(view, frame_bytes)
     return FrameTable(kind, width, frame_bytes, content.size, hashes)
 
 

@@ -56,10 +56,8 @@ def _check_files(store: Store) -> None:
     memories = store.memories.list(limit=None)
     by_path = {memory.path: memory for memory in memories if memory.path is not None}
     assert len(by_path) == sum(memory.path is not None for memory in memories), "two memories are one file"
-    rows = [memory.id for memory in memories if memory.path is None]
-    lost = [
-        memory.id for memory in memories if memory.id in rows and memory.scope in FILE_SCOPES and memory.type in CURATED_TYPES
-    ]
+    rows = [memory for memory in memories if memory.path is None]
+    lost = [memory.id for memory in rows if memory.scope in FILE_SCOPES and memory.type in CURATED_TYPES]
     assert not lost, f"memories of a file scope have no file: {lost}"
     files = scan(store.location).files
     assert set(files) == set(by_path), f"files and memories differ in {set(files) ^ set(by_path)}"

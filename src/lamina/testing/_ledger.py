@@ -46,9 +46,7 @@ class Entry:
     @staticmethod
     def of(memory: Memory, changes: int) -> Entry:
         """Return what a store says of a memory, in the ledger's terms."""
-        return Entry(
-            memory.text, changes, memory.superseded_by, memory.helped, memory.title, memory.scope, memory.path
-        )
+        return Entry(memory.text, changes, memory.superseded_by, memory.helped, memory.title, memory.scope, memory.path)
 
 
 @dataclass(slots=True)

@@ -16,8 +16,8 @@ from lamina.store import Store
 from lamina.store import open as open_store
 from lamina.store import repair as repair_store
 from lamina.testing._faults import Acknowledge, FaultOutcome
-from lamina.testing._ledger import Ledger
 from lamina.testing._folder_invariants import check_folder
+from lamina.testing._ledger import Ledger
 from lamina.testing._workloads import FILE_OPERATIONS, FileScribe, Scribe
 
 __all__ = ["FILE_PATHS", "WRITE_PATHS", "PathRig", "TinyEmbedder"]

@@ -21,7 +21,10 @@ from lamina.types import Memory
 __all__ = ["FILE_OPERATIONS", "OPERATIONS", "FileScribe", "Scribe", "file_step", "file_work", "mixed_work", "words"]
 
 OPERATIONS = ("add", "add_many", "update", "delete", "purge", "supersede", "feedback")
-FILE_OPERATIONS = ("add", "add_many", "update", "retitle", "delete", "supersede", "move", "rename", "to_row", "to_file", "purge")
+FILE_OPERATIONS = (
+    *("add", "add_many", "update", "retitle", "delete", "purge", "supersede"),
+    *("move", "rename", "to_row", "to_file"),
+)
 """Writes on memories that are files; ``to_row`` and ``to_file`` change what a memory is."""
 
 _SENTENCE = (
@@ -138,7 +141,9 @@ class FileScribe(Scribe):
         text, title, scope = self._text(), self._title(), self._rng.choice(("private", "team"))
 
         def add() -> dict[str, Any]:
-            memory = self.store.memories.add(text, title=title, type=self._rng.choice(("project", "reference")), scope=scope)
+            memory = self.store.memories.add(
+                text, title=title, type=self._rng.choice(("project", "reference")), scope=scope
+            )
             return {"ids": [memory.id], "paths": [memory.path]}
 
         self._do({"op": "add", "texts": [text], "titles": [title], "scopes": [scope]}, add)
@@ -249,7 +254,7 @@ def file_step(
     Args:
         folder: Of the store.
         acknowledge: See :class:`Scribe`.
-        operation: One of :data:`FILE_OPERATIONS`.
+        operation: One of :data:`FILE_OPERATIONS`, or ``open`` to open the store and do no more.
         die_at: Which operation on files is the last that is not done, from 0; None to live on.
         run: Decides texts and choices.
     """
@@ -263,6 +268,11 @@ def file_step(
             os.kill(os.getpid(), signal.SIGKILL)
         count += 1
 
+    if operation == "open":
+        with observe(die), open_store(folder, embedder="none"):
+            acknowledge({"begin": 0, "op": "upkeep"})
+            acknowledge({"done": 0})
+        return
     with open_store(folder, embedder="none") as store:
         mine = sorted(memory.id for memory in store.memories.list(limit=None))
         scribe = FileScribe(store, acknowledge, label=f"step{run}", seed=run, mine=mine)

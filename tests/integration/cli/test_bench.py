@@ -292,7 +292,7 @@ def test_the_texts_are_varied_and_the_same_each_time() -> None:
 
 def test_states_are_measured(cli: Cli) -> None:
     """The benchmark of states really runs each method that is installed, and names those that are not."""
-    result = cli("bench", "states", "--rows", "3000", "--dim", "16", "--json").json
+    result = cli("bench", "states", "--rows", "3000", "--dim", "16", "--commits", "200", "--json").json
     everything = {
         "single JSON", "np.save", "safetensors", "protobuf shards", "zarr", "icechunk", "lamina", "lamina, update",
         "lamina, relaxed", "lamina, float16", "lamina, int8",
@@ -304,3 +304,5 @@ def test_states_are_measured(cli: Cli) -> None:
         assert facts["bytes"] > 0
     assert result["grid"]["fsyncs"] == 1
     assert result["grid"]["object_bytes"] <= 200
+    assert result["grid"]["files"] < 50
+    assert (200, 20_008) == (result["grid"]["commits"], result["grid"]["file_bytes"])

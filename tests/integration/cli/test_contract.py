@@ -86,7 +86,7 @@ def test_each_command_has_a_section(repository: Path) -> None:
 
 
 @pytest.mark.parametrize("name", list(_RUNS))
-def test_every_field_is_documented(
+def test_every_field_is_documented(  # noqa: PLR0917
     cli: Cli, filled: dict[str, str], repository: Path, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """What a command prints with --json is one document, and each of its fields stands on the page."""

@@ -354,3 +354,24 @@ def test_move_to_where_it_is(cli: Cli) -> None:
     id = _add(cli, "Deploy day")
     assert "is there already" in cli("move", id, "private").out
     assert len(cli("history", id, "--json").json["changes"]) == 1
+
+
+def test_a_bare_word_is_no_new_scope_for_a_file(cli: Cli, place: Path) -> None:
+    """A name without .md that is no scope yet is refused: the file would be gone."""
+    cli("add", "We ship on Tuesdays.", "--type", "project", "--title", "Plain")
+
+    answer = cli("move", "Plain", "renamed", code=2)
+
+    assert "renamed.md" in answer.err
+    assert (place / "project_plain.md").is_file()
+
+
+def test_a_name_that_is_taken_in_the_team_stops_it_before_it_begins(cli: Cli, place: Path) -> None:
+    """A move to a scope and a name is refused as a whole where the name is taken."""
+    cli("add", "Taken.", "--type", "project", "--title", "Taken", "--scope", "team")
+    cli("add", "We ship on Tuesdays.", "--type", "project", "--title", "Plain")
+
+    cli("move", "Plain", "team/project_taken.md", code=4)
+
+    assert (place / "project_plain.md").is_file()
+    assert {"MEMORY.md", "project_taken.md"} == {file.name for file in (place / "team").iterdir()}

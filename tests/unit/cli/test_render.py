@@ -155,7 +155,7 @@ def test_json_has_every_field_and_utc_times() -> None:
     plain = to_json(Hit(memory=kept, score=0.5, why="w"))
     full = to_json(Hit(memory=kept, score=0.5, why="w", explanation=explanation))
 
-    assert list(plain) == ["memory", "score", "why", "passage"]
+    assert list(plain) == ["memory", "score", "why", "passage", "age"]
     assert plain["memory"]["created_at"] == "2026-03-01T12:00:00.000000Z"
     assert plain["memory"]["metadata"] == {"when": "2026-03-01T12:00:00.000000Z", "list": [1, 2]}
     assert "similar" not in plain["memory"]

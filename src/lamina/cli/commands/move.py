@@ -12,7 +12,7 @@ from lamina.cli.exit_codes import ExitCode
 from lamina.cli.output import to_json
 from lamina.cli.paint import clean
 from lamina.cli.shell import Command, Shell, pass_shell
-from lamina.errors import InvalidInputError
+from lamina.errors import AlreadyExistsError, InvalidInputError
 
 if TYPE_CHECKING:
     from lamina.store import Store
@@ -38,7 +38,7 @@ def command(shell: Shell, reference: str, destination: str, dry_run: bool) -> Ex
     """  # noqa: D301 - click wants the character itself
     with shell.open(write=not dry_run) as store:
         before = store.memories.find(reference)
-        scope, name = _target(before, destination)
+        scope, name = _target(store, before, destination)
         if dry_run:
             memory, planned = before, _planned(before, scope, name)
         else:
@@ -57,16 +57,24 @@ def command(shell: Shell, reference: str, destination: str, dry_run: bool) -> Ex
     return ExitCode.OK
 
 
-def _target(memory: Memory, destination: str) -> tuple[str, str | None]:
+def _target(store: Store, memory: Memory, destination: str) -> tuple[str, str | None]:
     """The scope that a destination means, and the file name where it gives one.
 
     Raises:
         InvalidInputError: It is no scope and no file name, or the memory has no file to be renamed.
     """
     from lamina.memories.checks import check_scope
+    from lamina.types import FILE_SCOPES
 
     if not (destination.lower().endswith(".md") or destination.endswith("/")):
-        return check_scope(destination), None
+        scope = check_scope(destination)
+        known = scope in FILE_SCOPES or "/" in scope or store.memories.count(scope=scope) > 0
+        if memory.path is not None and not known:
+            raise InvalidInputError(
+                f"There is no scope {scope!r}, and the memory's file would be gone there.",
+                hint=f"For another file name write {scope}.md; for a new scope one with a /, such as user/{scope}.",
+            )
+        return scope, None
     inside = destination.removeprefix("./").startswith("team/")
     scope = "team" if inside else memory.scope
     if memory.path is None and not _filed(memory, scope):
@@ -88,6 +96,9 @@ def _filed(memory: Memory, scope: str) -> bool:
 def _moved(store: Store, memory: Memory, scope: str, name: str | None) -> Memory:
     notices: tuple[str, ...] = ()
     if scope != memory.scope:
+        target = _planned(memory, scope, name) if name is not None else None
+        if target is not None and (store.location / target).exists():  # before it is half-way there
+            raise AlreadyExistsError(f"There is a file {target} already.", hint="Choose another name.", path=target)
         memory = store.memories.update(memory.id, scope=scope)
         notices = memory.notices
     if name is not None:
@@ -122,6 +133,7 @@ def _planned(memory: Memory, scope: str, name: str | None) -> str | None:
         title=memory.title,
         description=memory.description,
         source=memory.source,
+        thread=memory.thread,
         tags=memory.tags,
         metadata=dict(memory.metadata),
     )

@@ -14,15 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from lamina import fs
 from lamina.errors import CorruptionError, NotFoundError
 from lamina.storage.frames import FRAME_BYTES, Bytes, digest
-from lamina.storage.packs import SUFFIX
+from lamina.storage.packs import PackHome, PackReader
 from lamina.storage.recalled import RecalledContents
 from lamina.storage.shards import Encoded, FrameTable, parse_record, wrong_bytes
 
@@ -101,18 +99,18 @@ class ObjectStore:
 
     Args:
         catalog: Of the store.
-        folder: Where packs lie.
+        home: Where packs lie.
         hot_bytes: Bound of the cache of decoded frames.
     """
 
-    def __init__(self, catalog: _Reads, folder: Path, *, hot_bytes: int = HOT_BYTES) -> None:
-        self.folder = folder
+    def __init__(self, catalog: _Reads, home: PackHome, *, hot_bytes: int = HOT_BYTES) -> None:
+        self.home = home
         self.hot_bytes = hot_bytes
         self.counters: Counter[str] = Counter()
         """``hot_hits``, ``warm_reads``, ``cold_reads``: frames by where they came from."""
         self.recalled = RecalledContents()
         self._catalog = catalog
-        self._packs: OrderedDict[int, fs.FileReader] = OrderedDict()
+        self._packs: OrderedDict[int, PackReader] = OrderedDict()
         self._hot: OrderedDict[tuple[bytes, int], Any] = OrderedDict()
         self._hot_size = 0
         self._reads: Counter[int] = Counter()
@@ -370,15 +368,15 @@ class ObjectStore:
         encoded: Encoded = self._twice(stored, read)
         return encoded
 
-    def raw_span(self, stored: Stored) -> tuple[fs.FileReader, int, int] | None:
+    def raw_span(self, stored: Stored) -> tuple[PackReader, int, int] | None:
         """Return file, offset and size of an object whose frames all lie raw in a pack; None otherwise."""
 
-        def span(at: At) -> tuple[fs.FileReader, int, int] | None:
+        def span(at: At) -> tuple[PackReader, int, int] | None:
             if not at.pack or self._table(stored, at).codings:
                 return None
             return self._file(at), at.start, stored.length
 
-        found: tuple[fs.FileReader, int, int] | None = self._twice(stored, span)
+        found: tuple[PackReader, int, int] | None = self._twice(stored, span)
         return found
 
     # --- what is kept ------------------------------------------------------------------------------------------------
@@ -464,12 +462,12 @@ class ObjectStore:
         stored.at = found.at
         return action(found.at)
 
-    def _file(self, at: At) -> fs.FileReader:
+    def _file(self, at: At) -> PackReader:
         with self._lock:
             file = self._packs.get(at.pack)
             if file is not None:
                 return file
-        file = fs.FileReader(self.folder / f"{at.pack_name}{SUFFIX}")
+        file = self.home.open(at.pack_name)
         with self._lock:
             self._packs[at.pack] = file
             while len(self._packs) > _OPEN_PACKS:

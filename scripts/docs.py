@@ -228,12 +228,29 @@ def team_picture(folder: Path) -> str:
     return drawn("lamina team status", ("lamina team status", lamina("--store", str(store), "team", "status")))
 
 
+def grid_picture(folder: Path) -> str:
+    """A grid as the terminal shows it."""
+    import lamina as package
+
+    store = folder / "store"
+    grid = package.ToroidalGrid(50, 36, metadata={"user_id": "ada"})
+    for topic, radius in (("the sea", 9), ("coffee", 6), ("trains", 7)):
+        grid.activate_radius(*grid.cell_of(topic), radius)
+    grid.diffuse(4, package.DiffusionConfig(decay_rate=0.0))
+    with package.open(store, embedder="none") as opened:
+        opened.states.commit("grid", grid)
+    shown = lamina("--store", str(store), "state", "show", "grid", "--picture").splitlines()
+    drawn_rows = shown[-grid.height // 2 :]
+    return drawn("lamina state show grid --picture", ("lamina state show grid --picture", "\n".join(drawn_rows)))
+
+
 PICTURES: dict[str, Callable[[Path], str]] = {
     "recall.svg": recall_picture,
     "index.svg": index_picture,
     "index-check.svg": check_picture,
     "sync.svg": sync_picture,
     "team-status.svg": team_picture,
+    "grid.svg": grid_picture,
 }
 
 

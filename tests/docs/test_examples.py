@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -118,3 +121,15 @@ def test_each_file_answers_its_own_description(tmp_path: Path) -> None:
                 missed.append(memory.path)
 
     assert missed == []
+
+
+def test_the_ways_of_keeping_a_grid_run(repository: Path, tmp_path: Path) -> None:
+    """examples/persistence.py goes through all of them: files are exact, a run resumes, the store verifies."""
+    command = [sys.executable, str(repository / "examples" / "persistence.py"), str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(repository / "src")}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+
+    assert "20,008 bytes, exact: True" in done.stdout
+    assert "exact: False" not in done.stdout
+    assert "kept [50, 40, 30], resumed at 50" in done.stdout
+    assert done.stdout.rstrip().endswith("verify: ok")

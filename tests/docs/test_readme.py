@@ -128,6 +128,23 @@ def test_every_picture_is_drawn_by_the_script(repository: Path) -> None:
         assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
 
 
+def test_the_guide_to_states_runs(
+    tmp_path: Path, repository: Path, shell: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guide's Python blocks, one after the other, leave a store in which its shell block succeeds and finds all."""
+    snippets = _snippets(repository / "docs" / "states.md")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "page"}
+    for number, snippet in enumerate(one for one in snippets if one.language == "python"):
+        exec(compile(snippet.code, f"states.md, block {number + 1}", "exec"), names)
+    done = _session([one.code for one in snippets if one.language == "sh"], tmp_path, shell)
+
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert 20_008 == (tmp_path / "grid.bin").stat().st_size
+    assert "deep" in done.stdout
+    assert "ok  nothing is wrong" in done.stdout
+
+
 @pytest.mark.parametrize("page", SCRIPTED)
 def test_python_snippets_run(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
     """Every Python block of a page runs, in order, in an empty folder."""

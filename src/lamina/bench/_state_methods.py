@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Method", "methods"]
+__all__ = ["Icechunk", "Lamina", "LaminaUpdate", "Method", "Npy", "installed", "methods"]
 
 Array = npt.NDArray[np.float32]
 JSON_SHARE = 20
@@ -360,6 +360,11 @@ def methods() -> list[tuple[str, Callable[[Path], Method], str | None, int]]:
         Json, Protobuf, Npy, Safetensors, Zarr, Icechunk, Lamina, LaminaUpdate, LaminaRelaxed, LaminaHalf, LaminaInt8
     ]  # fmt: skip
     return [(kind.name, kind, None if _there(kind.needs) else kind.needs, kind.share) for kind in kinds]
+
+
+def installed(kind: type[Method]) -> bool:
+    """Whether the package that a method needs is installed."""
+    return _there(kind.needs)
 
 
 def _there(package: str | None) -> bool:

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from lamina.bench import BenchOption
 from lamina.bench._grid import BUDGETS, measure_grid
 from lamina.bench._measure import anonymous_memory, fresh_environment, machine
+from lamina.bench._state_turns import measure_changes, measure_saves, timed
 
 __all__ = ["OPTIONS", "run", "summary"]
 
@@ -35,7 +34,6 @@ OPTIONS: Final = (
     BenchOption(name="commits", default=10_000, help="How often the small grid is saved."),
 )
 
-_ROUNDS: Final = 3
 _REAL_DIM: Final = 256
 _COLUMNS: Final = (
     "bytes", "save", "save_fsync", "open", "load", "slot", "slot_cold", "slots_1000", "slots_1000_cold",
@@ -50,15 +48,17 @@ def run(
 
     Returns:
         ``noise`` and ``real``: for each method its seconds and bytes; ``baseline``: saves in turn with writing and
-        fsyncing the same bytes; ``grid``: a small grid saved often; ``memory``: anonymous bytes of fresh processes;
-        ``ratios`` to the peers, ``budgets`` and ``ok``.
+        fsyncing the same bytes; ``turns``: changes and cold rows in turn with Icechunk and the disk; ``grid``: a small
+        grid saved often; ``memory``: anonymous bytes of fresh processes; ``ratios`` to the peers,
+        ``budgets`` and ``ok``.
     """
     import numpy as np
 
     noise = np.random.default_rng(0).standard_normal((rows, dim), dtype=np.float32)
     with tempfile.TemporaryDirectory(prefix="lamina-bench-") as name:
         folder = Path(name)
-        baseline = _paired(folder, noise)
+        baseline = measure_saves(folder, noise)
+        turns = measure_changes(folder, noise)
         measured, skipped = _measure(folder, noise, only)
         del noise
         memory = _memory(folder, rows, dim)
@@ -71,75 +71,17 @@ def run(
         "rows": rows,
         "dim": dim,
         "baseline": baseline,
+        "turns": turns,
         "noise": measured,
         "skipped": skipped,
         "real": {"rows": len(weights), "raw_bytes": weights.nbytes, **found} if weights is not None else None,
         "grid": grid,
         "memory": memory,
-        "ratios": _ratios(measured, baseline),
+        "ratios": _ratios(measured, baseline, turns),
     }
     result["budgets"] = _budgets(result)
     result["ok"] = all(met is not False for met in result["budgets"].values())
     return result
-
-
-def _timed(action: Callable[[], Any]) -> tuple[float, Any]:
-    os.sync()
-    started = time.perf_counter()
-    value = action()
-    return time.perf_counter() - started, value
-
-
-def _paired(folder: Path, array: Any) -> dict[str, Any]:
-    """Saves beside what the disk itself takes, in turn, so that a slow moment of the disk meets all of them.
-
-    Returns:
-        Medians of seconds: ``write_fsync`` (the same bytes to a new file), ``durable``, ``np_save``, ``relaxed``; and
-        the medians of each round's ratios, with all rounds.
-    """
-    import numpy as np
-
-    view = memoryview(array).cast("B")
-    place = folder / "paired"
-
-    def write() -> None:
-        descriptor = os.open(place / "raw", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            for start in range(0, len(view), 4 << 20):
-                os.write(descriptor, view[start : start + (4 << 20)])
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def seconds(action: Callable[[], Any]) -> float:
-        return _timed(action)[0]
-
-    def commit(durability: Literal["full", "relaxed"]) -> float:
-        import lamina
-
-        with lamina.open(place / "store", embedder="none", durability=durability) as store:
-            return _timed(partial(store.states.commit, "w", {"w": array}))[0]
-
-    rounds: list[dict[str, float]] = []
-    for _ in range(_ROUNDS):
-        times: dict[str, float] = {}
-        for name, action in (
-            ("write_fsync", partial(seconds, write)),
-            ("durable", partial(commit, "full")),
-            ("np_save", partial(seconds, partial(np.save, place / "raw.npy", array))),
-            ("relaxed", partial(commit, "relaxed")),
-        ):
-            place.mkdir()
-            times[name] = action()
-            shutil.rmtree(place)
-        rounds.append(times)
-    medians = {name: statistics.median(times[name] for times in rounds) for name in rounds[0]}
-    return {
-        **medians,
-        "durable_ratio": statistics.median(times["durable"] / times["write_fsync"] for times in rounds),
-        "relaxed_ratio": statistics.median(times["relaxed"] / times["np_save"] for times in rounds),
-        "rounds": rounds,
-    }
 
 
 def _measure(folder: Path, array: Any, only: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -166,27 +108,27 @@ def _one(method: Any, array: Any, share: int) -> dict[str, Any]:
     rng = np.random.default_rng(1)
     facts: dict[str, Any] = {"scaled_by": share} if share > 1 else {}
     try:
-        facts["save"], _ = _timed(lambda: method.save(array))
+        facts["save"], _ = timed(lambda: method.save(array))
         started = time.perf_counter()
         method.sync()
         facts["save_fsync"] = facts["save"] + time.perf_counter() - started
         facts["bytes"] = method.size()
-        facts["open"], warm = _timed(method.open)
-        facts["load"], whole = _timed(partial(method.load, warm))
+        facts["open"], warm = timed(method.open)
+        facts["load"], whole = timed(partial(method.load, warm))
         facts["exact"] = bool(np.array_equal(whole, array))
         del whole
         one = rng.integers(0, len(array), 1)
         method.rows(warm, one)
-        facts["slot"] = min(_timed(partial(method.rows, warm, one))[0] for _ in range(5))
+        facts["slot"] = min(timed(partial(method.rows, warm, one))[0] for _ in range(5))
         many = rng.choice(len(array), min(1000, len(array)), replace=False)
-        facts["slots_1000"] = min(_timed(partial(method.rows, warm, many))[0] for _ in range(3))
+        facts["slots_1000"] = min(timed(partial(method.rows, warm, many))[0] for _ in range(3))
         del warm
         os.sync()
         method.drop_cache()
         cold = method.open()
-        facts["slot_cold"], _ = _timed(partial(method.rows, cold, rng.integers(0, len(array), 1)))
+        facts["slot_cold"], _ = timed(partial(method.rows, cold, rng.integers(0, len(array), 1)))
         method.drop_cache()
-        facts["slots_1000_cold"], _ = _timed(partial(method.rows, cold, many))
+        facts["slots_1000_cold"], _ = timed(partial(method.rows, cold, many))
         del cold
         changed = array.copy()
         for what, numbers in (
@@ -195,7 +137,7 @@ def _one(method: Any, array: Any, share: int) -> dict[str, Any]:
         ):
             changed[numbers] = rng.standard_normal((len(numbers), *array.shape[1:]), dtype=np.float32)
             before = method.size()
-            facts[what], _ = _timed(partial(method.update, changed, numbers))
+            facts[what], _ = timed(partial(method.update, changed, numbers))
             facts[f"{what}_bytes"] = method.size() - before if method.keeps_old else None
     finally:
         method.close()
@@ -275,23 +217,28 @@ def _weights(real: str) -> Any:
     return halves[: halves.size // _REAL_DIM * _REAL_DIM].reshape(-1, _REAL_DIM).astype(np.float32)
 
 
-def _ratios(measured: dict[str, Any], baseline: dict[str, Any]) -> dict[str, float]:
+def _ratios(measured: dict[str, Any], baseline: dict[str, Any], turns: dict[str, Any]) -> dict[str, float]:
+    """Medians of ratios where both were measured in turn; the others are of the tables."""
     ratios: dict[str, float] = {
         "durable save / write and fsync": baseline["durable_ratio"],
         "relaxed save / np.save": baseline["relaxed_ratio"],
+        "1,000 cold slots / fetching their frames": turns["cold"]["ratio"],
     }
-    ours, told = (measured.get(name) for name in ("lamina", "lamina, update"))
+    for name, what, ratio in (
+        ("icechunk scattered / lamina", "scattered", "commit_ratio"),
+        ("icechunk scattered / lamina update", "scattered", "update_ratio"),
+        # Icechunk is told which rows changed, too.
+        ("icechunk contiguous / lamina update", "contiguous", "update_ratio"),
+    ):
+        if ratio in turns[what]:
+            ratios[name] = turns[what][ratio]
+    ours = measured.get("lamina")
     if ours:
-        for name, key in (("single JSON", "save"), ("single JSON", "bytes"), ("icechunk", "scattered")):
-            if name in measured:
-                ratios[f"{name} {key} / lamina"] = measured[name][key] / ours[key]
+        for key in ("save", "bytes"):
+            if "single JSON" in measured:
+                ratios[f"single JSON {key} / lamina"] = measured["single JSON"][key] / ours[key]
         if "icechunk" in measured:
-            peer = measured["icechunk"]
-            ratios["scattered bytes / icechunk"] = ours["scattered_bytes"] / peer["scattered_bytes"]
-            if told:
-                ratios["icechunk scattered / lamina update"] = peer["scattered"] / told["scattered"]
-                # Icechunk is told which rows changed, too.
-                ratios["icechunk contiguous / lamina update"] = peer["contiguous"] / told["contiguous"]
+            ratios["scattered bytes / icechunk"] = ours["scattered_bytes"] / measured["icechunk"]["scattered_bytes"]
     return ratios
 
 
@@ -314,7 +261,7 @@ def _budgets(result: dict[str, Any]) -> dict[str, bool | None]:
         "relaxed save at most twice np.save": most(ratios.get("relaxed save / np.save"), 2.0),
         "open at most 20 ms": most(ours.get("open"), 0.020),
         "a warm slot at most 30 us": most(ours.get("slot"), 30e-6),
-        "1,000 cold slots at most 40 ms": most(ours.get("slots_1000_cold"), 0.040),
+        "1,000 cold slots at most 40 ms": most(result["turns"]["cold"]["lamina"], 0.040),
         "a warm slot of compressed weights at most 300 us": most(weights.get("slot"), 300e-6),
         "1,000 cold slots of compressed weights at most 100 ms": most(weights.get("slots_1000_cold"), 0.100),
         "scattered commit at most 1/8 of icechunk": least(ratios.get("icechunk scattered / lamina"), 8),

@@ -11,7 +11,7 @@ from lamina.states.context import StatesContext
 from lamina.states.manifest import Manifest
 from lamina.states.rows import has_states, load_manifest
 from lamina.storage.objects import Stored, find_objects
-from lamina.storage.packs import SUFFIX, read_pack
+from lamina.storage.packs import read_pack
 from lamina.types import Problem
 
 __all__ = ["Findings", "examine", "problems"]
@@ -132,18 +132,17 @@ def _packs(
 ) -> Iterator[tuple[int, str]]:
     findings.checked["packs"] = len(packs)
     for id, name, size in packs:
-        path = context.packs / f"{name}{SUFFIX}"
         reason = ""
-        try:
-            found = path.stat().st_size
-            if found != size:
-                reason = f"it has {found:,} bytes instead of {size:,}"
-            elif level != "structure":
-                read_pack(path)
-        except OSError:
+        found = context.home.size(name)
+        if found is None:
             reason = "it is missing"
-        except LaminaError as error:
-            reason = error.message
+        elif found != size:
+            reason = f"it has {found:,} bytes instead of {size:,}"
+        elif level != "structure":
+            try:
+                read_pack(context.home, name)
+            except LaminaError as error:
+                reason = error.message
         if not reason:
             continue
         # What only versions need that are known to be damaged, or nobody, is no news.

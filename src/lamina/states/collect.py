@@ -6,18 +6,15 @@ held it before (and is seen) or finds it doomed. Files are unlinked while no wri
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from lamina import fs
 from lamina.errors import CorruptionError, LaminaError
 from lamina.states.context import StatesContext, boot_id
 from lamina.states.rows import DOOMED, has_states, remove_versions, walk_manifests
 from lamina.storage.objects import Stored, batches, find_objects
-from lamina.storage.packs import SUFFIX, PackWriter
+from lamina.storage.packs import PackWriter
 from lamina.storage.shards import Encoded
 
 __all__ = ["DEAD_SHARE", "collect", "move_objects"]
@@ -199,8 +196,8 @@ def move_objects(context: StatesContext, objects: Iterable[Stored], make: Callab
         make: Returns an object as it is to be stored.
     """
     moved: dict[bytes, Stored] = {}
-    with context.writing_packs() as folder:
-        with PackWriter(folder, durable=context.durable) as writer:
+    with context.writing_packs() as home:
+        with PackWriter(home, durable=context.durable) as writer:
             for one in objects:
                 writer.add(make(one))
                 moved[one.address] = one
@@ -225,7 +222,7 @@ def move_objects(context: StatesContext, objects: Iterable[Stored], make: Callab
 
 def _unlink(context: StatesContext) -> int:
     """Remove packs that no object lies in, and files that no row knows; return how many files went."""
-    if not context.packs.is_dir():
+    if not context.packs.is_dir() and not context.home.names():
         return 0
     removed = 0
     with context.alone_with_packs() as alone:
@@ -234,19 +231,13 @@ def _unlink(context: StatesContext) -> int:
         with context.catalog.write("removing packs") as writer:
             writer.db.execute("DELETE FROM pack WHERE NOT EXISTS (SELECT 1 FROM object o WHERE o.pack = pack.id)")
             known = {row[0] for row in writer.db.execute("SELECT name FROM pack")}
-        for file in sorted(context.packs.glob(f"*{SUFFIX}")):
-            if file.stem not in known:
-                fs.remove_file(file, missing_ok=True)
+        for name in context.home.names():
+            if name not in known:
+                context.home.remove(name)
                 removed += 1
-        fs.sweep_temporary(context.packs, older_than_s=0.0)
+        context.home.sweep()
     return removed
 
 
 def _pack_bytes(context: StatesContext) -> int:
-    return sum(_size(file) for file in context.packs.glob(f"*{SUFFIX}"))
-
-
-def _size(file: Path) -> int:
-    with contextlib.suppress(OSError):
-        return file.stat().st_size
-    return 0
+    return sum(context.home.size(name) or 0 for name in context.home.names())

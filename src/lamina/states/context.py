@@ -20,6 +20,7 @@ from lamina.storage.catalog import SqliteCatalog
 if TYPE_CHECKING:  # numpy costs 60 ms, and a store that holds memories alone needs none of this
     from lamina.states.manifest import Manifest
     from lamina.storage.objects import ObjectStore
+    from lamina.storage.packs import PackHome
 
 __all__ = ["StatesContext", "boot_id"]
 
@@ -54,11 +55,18 @@ class StatesContext:
         return self.settings.durability == "full"
 
     @cached_property
+    def home(self) -> PackHome:
+        """Where packs lie."""
+        from lamina.storage.packs import PackFolder
+
+        return PackFolder(self.packs)
+
+    @cached_property
     def objects(self) -> ObjectStore:
         """Reads objects."""
         from lamina.storage.objects import ObjectStore
 
-        return ObjectStore(self.catalog, self.packs)
+        return ObjectStore(self.catalog, self.home)
 
     @property
     def used(self) -> bool:
@@ -122,11 +130,10 @@ class StatesContext:
                 self._manifests.popitem(last=False)
 
     @contextmanager
-    def writing_packs(self) -> Iterator[Path]:
+    def writing_packs(self) -> Iterator[PackHome]:
         """Hold packs that no row refers to yet; gc takes no unknown pack away meanwhile."""
-        fs.make_dir(self.packs, mode=0o700)
         with fs.FileLock(self._packs_lock.path).hold(_WRITERS_WAIT, shared=True):
-            yield self.packs
+            yield self.home
 
     @contextmanager
     def holding_packs(self) -> Iterator[None]:

@@ -59,8 +59,8 @@ class Draft:
         self._waiting.append(encoded)
         self._size += encoded.table.stored + len(encoded.table.record())
         if self._size > INLINE_BYTES:
-            folder = self._stack.enter_context(self._context.writing_packs())
-            self._writer = self._stack.enter_context(PackWriter(folder, durable=self._context.durable))
+            home = self._stack.enter_context(self._context.writing_packs())
+            self._writer = self._stack.enter_context(PackWriter(home, durable=self._context.durable))
             for waiting in self._waiting:
                 self._writer.add(waiting)
             self._waiting = []

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from lamina.states.layout import Layout
 from lamina.states.manifest import MOST_LAYERS, Entry, Layer
 from lamina.states.shard import Shard, patch_content
-from lamina.storage.frames import HASH_BYTES, Bytes, choose
+from lamina.storage.frames import HASH_BYTES, Bytes, Coding, choose
 from lamina.storage.objects import ObjectStore
 from lamina.storage.shards import Encoded, FrameTable, ObjectKind, encode_object, frame_size, hash_content
 
@@ -70,7 +70,7 @@ def _changed(objects: ObjectStore, layout: Layout, content: Bytes, table: FrameT
     planned = _as_change(objects, layout, content, table, old)
     if planned is None:
         return Planned(Entry(table.address()), [encode_object(content, table)])
-    objects.keep_hashes(table)
+    objects.recalled.keep(table, content)
     return planned
 
 
@@ -108,7 +108,9 @@ def _over(below: Entry, encoded: Encoded, content: bytes | None) -> Planned:
     return Planned(Entry(below.base, (*below.layers, layer), content), [encoded])
 
 
-def encode_patch(layout: Layout, kind: ObjectKind, numbers: Numbers, values: Bytes) -> Encoded:
+def encode_patch(
+    layout: Layout, kind: ObjectKind, numbers: Numbers, values: Bytes, coding: Coding | None = None
+) -> Encoded:
     """Return a patch that gives cells or elements new values.
 
     Args:
@@ -116,10 +118,11 @@ def encode_patch(layout: Layout, kind: ObjectKind, numbers: Numbers, values: Byt
         kind: CELLS or ELEMENTS.
         numbers: Which, within the shard, ascending.
         values: Stored bytes of each, one after the other.
+        coding: None measures.
     """
     unit = layout.cell if kind is ObjectKind.CELLS else layout.width
     content = patch_content(numbers, values)
-    return encode_object(content, hash_content(content, kind, layout.width, frame_size(unit)))
+    return encode_object(content, hash_content(content, kind, layout.width, frame_size(unit)), coding=coding)
 
 
 @dataclass(slots=True)
@@ -158,26 +161,33 @@ class _Compared:
 def _compare(objects: ObjectStore, content: Bytes, table: FrameTable, old: Shard) -> _Compared:
     """Return the new and the parent's bytes of the frames whose hashes differ; no other is read."""
     size = table.frame_bytes
-    held = objects.recall(old.entry.logical)
+    kept = objects.recalled.find(old.entry.logical)
+    held = None if kept is None else kept.hashes
     if not old.layers and objects.table(old.base).frame_bytes == size:
         held = objects.table(old.base).hashes
     if held is None or len(held) != len(table.hashes):
         frames = np.arange(table.frames)
     else:
-        words = HASH_BYTES // 8
         differs = np.frombuffer(held, np.uint64) != np.frombuffer(table.hashes, np.uint64)
-        frames = np.flatnonzero(differs.reshape(-1, words).any(axis=1))
-    new = content
-    if frames.size < table.frames:
-        full = int(np.searchsorted(frames, content.size // size))
-        rest = content[int(frames[full]) * size :] if full < frames.size else content[:0]
-        new = _room("new", full * size + rest.size)
-        # mode="raise" would go through a buffer of its own.
-        np.take(_rows(content, size), frames[:full], axis=0, out=_rows(new, size)[:full], mode="clip")
-        new[full * size :] = rest
+        frames = np.flatnonzero(differs.reshape(-1, HASH_BYTES // 8).any(axis=1))
+    new = _picked(content, frames, size, "new")
+    if kept is not None and kept.plain is not None and len(kept.plain) == content.size:
+        return _Compared(frames, size, new, _picked(np.frombuffer(kept.plain, np.uint8), frames, size, "before"))
     before = _room("before", new.size)
     old.read_frames(frames, before)
     return _Compared(frames, size, new, before)
+
+
+def _picked(plain: Bytes, frames: Numbers, size: int, room: str) -> Bytes:
+    """Return frames of plain bytes, one after the other, in a buffer of this thread's unless they are all."""
+    if frames.size * size >= plain.size:
+        return plain
+    full = int(np.searchsorted(frames, plain.size // size))
+    rest = plain[int(frames[full]) * size :] if full < frames.size else plain[:0]
+    picked = _room(room, full * size + rest.size)
+    np.take(_rows(plain, size), frames[:full], axis=0, out=_rows(picked, size)[:full], mode="clip")  # "raise" buffers
+    picked[full * size :] = rest
+    return picked
 
 
 def _rows(plain: Bytes, size: int) -> npt.NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from lamina.states.check import Findings, examine
 from lamina.states.context import StatesContext
 from lamina.states.manifest import Head
 from lamina.states.rows import BRANCH, remove_versions
-from lamina.storage.packs import SUFFIX, StoredPack, read_pack
+from lamina.storage.packs import StoredPack, read_pack
 from lamina.types import Problem
 
 __all__ = ["mend"]
@@ -22,7 +22,7 @@ def mend(context: StatesContext) -> list[Problem]:
     partly damaged stays, is marked, and can be opened by its id; a branch moves back to its newest whole version.
     """
     with context.catalog.read("looking for states") as reader:
-        if not reader.db.execute("SELECT 1 FROM state_version LIMIT 1").fetchall() and not context.packs.is_dir():
+        if not reader.db.execute("SELECT 1 FROM state_version LIMIT 1").fetchall() and not context.home.names():
             return []
     _find_packs(context)
     findings = examine(context, "full")
@@ -109,9 +109,9 @@ def _name(db: Any, state: int) -> str:
 def _find_packs(context: StatesContext) -> None:
     """Let the catalog know every object of every whole pack that it does not know."""
     packs: list[StoredPack] = []
-    for file in sorted(context.packs.glob(f"*{SUFFIX}")):
+    for name in context.home.names():
         try:
-            packs.append(read_pack(file))
+            packs.append(read_pack(context.home, name))
         except LaminaError:
             continue  # a pack without a readable directory helps nobody; what the catalog knows of it is judged later
     with context.catalog.write("finding packs again") as writer:

@@ -6,13 +6,12 @@ used: whole ones are made durable, and where one is not, branches go back to wha
 
 from __future__ import annotations
 
-from lamina import fs
 from lamina.errors import LaminaError
 from lamina.states.context import StatesContext, boot_id
 from lamina.states.mend import mend
 from lamina.states.rows import has_states
 from lamina.storage.objects import find_objects
-from lamina.storage.packs import SUFFIX, read_pack
+from lamina.storage.packs import read_pack
 
 __all__ = ["settle_packs", "sync_packs"]
 
@@ -29,7 +28,7 @@ def settle_packs(context: StatesContext) -> None:
     whole = True
     for id, name in rows:
         try:
-            read_pack(context.packs / f"{name}{SUFFIX}")
+            read_pack(context.home, name)
             with context.catalog.read("looking at a pack") as reader:
                 held = reader.db.execute("SELECT address FROM object WHERE pack = ?", (id,)).fetchall()
                 found = find_objects(reader.db, [row[0] for row in held])
@@ -53,8 +52,6 @@ def sync_packs(context: StatesContext) -> None:
     if not rows:
         return
     for _, name in rows:
-        path = context.packs / f"{name}{SUFFIX}"
-        if path.exists():
-            fs.sync_file(path)
+        context.home.sync(name)
     with context.catalog.write("noting durable packs") as writer:
         writer.db.executemany("UPDATE pack SET synced = 1 WHERE id = ?", [(id,) for id, _ in rows])

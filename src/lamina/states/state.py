@@ -16,8 +16,9 @@ import numpy.typing as npt
 from lamina.errors import ClosedError, InvalidInputError, NotFoundError
 from lamina.states.checks import check_rows
 from lamina.states.context import StatesContext
-from lamina.states.layout import FRAMES_A_SHARD, Layout
+from lamina.states.layout import Layout
 from lamina.states.manifest import Array, Entry, Manifest
+from lamina.states.scattered import read_scattered
 from lamina.states.shard import Shard
 from lamina.states.types import ArrayInfo, Version
 from lamina.storage.frames import Bytes, Coding
@@ -29,8 +30,6 @@ __all__ = ["State", "StateArray"]
 Anything: TypeAlias = npt.NDArray[Any]
 
 _THREADS_FROM = 8 << 20
-_KEEP_UP_TO = 512
-"""Cells read at once whose frames are kept; more of them are a sweep."""
 
 
 class _Hold:
@@ -404,58 +403,8 @@ class StateArray:
             number = int(numbers[0])
             self._shard(number).read_cells(cells - number * layout.shard_cells, out)
         else:
-            self._scattered(cells, out)
+            read_scattered(self._context.objects, layout, self._shard, cells, out)
         return layout.decode(out.reshape(-1), shape)
-
-    def _scattered(self, cells: npt.NDArray[np.int64], out: Bytes) -> None:
-        """Read cells of several shards, each frame once; few are kept, and many are a sweep."""
-        layout, objects = self._layout, self._context.objects
-        order = np.argsort(cells, kind="stable")
-        ordered = cells[order]
-        chosen, starts = np.unique(ordered // layout.shard_cells, return_index=True)
-        shards = [self._shard(number) for number in chosen.tolist()]
-        objects.prefetch_tables(one for shard in shards for one in (shard.base, *shard.layers))
-        groups = list(zip(shards, np.split(order, starts[1:]), strict=True))
-        if len(cells) > _KEEP_UP_TO:
-            self._sweep(ordered, order, out)
-            groups = [group for group in groups if group[0].layers]
-            for shard, places in groups:
-                self._change(shard, cells[places] - shard.number * layout.shard_cells, places, out)
-            return
-        for shard, places in groups:
-            within = cells[places] - shard.number * layout.shard_cells
-            objects.prefetch(shard.base, np.unique(within // layout.frame_cells), least=1)
-        for shard, places in groups:
-            part = np.empty((places.size, layout.cell), np.uint8)
-            shard.read_cells(cells[places] - shard.number * layout.shard_cells, part)
-            out[places] = part
-
-    def _sweep(self, ordered: npt.NDArray[np.int64], order: npt.NDArray[np.int64], out: Bytes) -> None:
-        """Copy cells of the shards' bases; ``ordered`` ascends, and ``order`` says where in ``out`` each belongs."""
-        layout, objects = self._layout, self._context.objects
-        numbers = ordered // layout.frame_cells
-        first = np.flatnonzero(np.concatenate(([True], numbers[1:] != numbers[:-1])))
-        stops = np.append(first, ordered.size)
-        inside = ordered - numbers * layout.frame_cells
-        rows = np.repeat(np.arange(first.size), np.diff(stops))  # which of the frames each cell is in
-        frames = []
-        for number in numbers[first].tolist():
-            shard = self._shard(number // FRAMES_A_SHARD)
-            frames.append((shard.base, number % FRAMES_A_SHARD))
-        for base in {base.address: base for base, _ in frames}.values():
-            objects.count_read(base)
-
-        def take(start: int, stop: int, plain: Bytes) -> None:
-            low, high = stops[start], stops[stop]
-            units = plain[:, : layout.frame_bytes].reshape(-1, layout.frame_cells, layout.cell)
-            out[order[low:high]] = units[rows[low:high] - start, inside[low:high]]
-
-        objects.sweep(frames, layout.frame_bytes, take)
-
-    def _change(self, shard: Shard, within: npt.NDArray[np.int64], places: npt.NDArray[np.int64], out: Bytes) -> None:
-        part = out[places]
-        shard.change(within, part, keep=False)
-        out[places] = part
 
     def _slice(self, start: int, stop: int) -> npt.NDArray[Any]:
         """Return rows ``start`` to ``stop``; whole shards are read straight into the result."""

@@ -18,13 +18,15 @@ from lamina.states.layout import Layout
 from lamina.states.manifest import MOST_LAYERS, Array, Entry, Layer
 from lamina.states.shard import Numbers, Shard
 from lamina.states.types import Version
-from lamina.storage.frames import Bytes
+from lamina.storage.frames import Bytes, Coding, choose
 from lamina.storage.objects import Stored
-from lamina.storage.shards import ObjectKind, encode_object, hash_content
+from lamina.storage.shards import Encoded, ObjectKind, encode_object, hash_content
 
 __all__ = ["update"]
 
 _TRIES = 3
+_MANY = 4
+"""Shards from which on the coding of all patches is measured once."""
 
 
 def update(
@@ -85,11 +87,14 @@ def _changed(context: StatesContext, draft: Draft, array: Array, rows: Any, valu
     touched = [array.entries[number] for number in chosen.tolist()]
     # Where patches lie already, their sizes decide whether another one still pays.
     held = context.objects.find(address for entry in touched if entry.layers for address in entry.addresses())
+    # One measurement for the rows of all shards: they were given together, and a patch is short.
+    coding = choose(stored.reshape(-1), layout.width, layout.frame_bytes)[0] if chosen.size >= _MANY else None
     for number, places in zip(chosen.tolist(), np.split(np.arange(cells.size), starts[1:]), strict=True):
         within = cells[places] - number * layout.shard_cells
         entry, objects = _patched(
-            context, layout, number, old=array.entries[number], cells=within, values=stored[places], held=held
-        )
+            context, layout, number, old=array.entries[number], cells=within, values=stored[places], held=held,
+            coding=coding,
+        )  # fmt: skip
         for one in objects:
             draft.add(one)
         draft.reused.update(address for address in entry.addresses() if address not in draft.new)
@@ -144,6 +149,7 @@ def _patched(
     cells: Numbers,
     values: Bytes,
     held: Mapping[bytes, Stored],
+    coding: Coding | None,
 ) -> tuple[Entry, list[Any]]:
     """Return a shard with new values for some cells, and the objects for it."""
     size = layout.bytes_in(number)
@@ -154,13 +160,13 @@ def _patched(
         return _whole(layout, content)
     if not old.layers:
         if cost <= limit:
-            return _one_more(layout, old, old.layers, cells, values)
+            return _one_more(old, old.layers, encode_patch(layout, ObjectKind.CELLS, cells, values, coding))
         found = context.objects.find([old.base])
         return _rebased(Shard(context.objects, layout, number, old, found), cells, values)
     shard = Shard(context.objects, layout, number, old, held)
     covered = sum(layer.stored for layer in shard.layers)
     if len(old.layers) < MOST_LAYERS and covered + cost <= limit:
-        return _one_more(layout, old, old.layers, cells, values)
+        return _one_more(old, old.layers, encode_patch(layout, ObjectKind.CELLS, cells, values, coding))
     known = shard.changed(layout.cell)
     if known is not None:
         joined = np.union1d(known, cells)
@@ -169,14 +175,11 @@ def _patched(
             kept = np.isin(joined, known)
             merged[kept] = shard.values_at(layout.cell, joined[kept])
             merged[np.searchsorted(joined, cells)] = values
-            return _one_more(layout, old, (), joined, merged)
+            return _one_more(old, (), encode_patch(layout, ObjectKind.CELLS, joined, merged))
     return _rebased(shard, cells, values)
 
 
-def _one_more(
-    layout: Layout, old: Entry, below: tuple[Layer, ...], cells: Numbers, values: Bytes
-) -> tuple[Entry, list[Any]]:
-    patch = encode_patch(layout, ObjectKind.CELLS, cells, values)
+def _one_more(old: Entry, below: tuple[Layer, ...], patch: Encoded) -> tuple[Entry, list[Any]]:
     return Entry(old.base, (*below, Layer(ObjectKind.CELLS, patch.address))), [patch]
 
 

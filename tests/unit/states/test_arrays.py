@@ -131,12 +131,12 @@ def test_large_rows_are_cut_into_cells(states: lamina.States) -> None:
     dtype=st.sampled_from(["u1", "f2", "f4", "f8", "c16", "S7"]),
 )
 def test_layouts_cover_their_arrays(elements: int, rows: int, dtype: str) -> None:
-    """Cells fit rows, frames hold whole cells of at most 64 KB, and shards together are the array."""
+    """Cells fit rows, frames hold whole cells of at most 16 KB, and shards together are the array."""
     layout = Layout.of(np.dtype(dtype), (rows, elements))
     assert sum(layout.bytes_in(number) for number in range(layout.shards)) == rows * elements * np.dtype(dtype).itemsize
     if layout.cells:
         assert layout.cell * layout.cells_a_row == elements * np.dtype(dtype).itemsize
-        assert layout.frame_bytes <= 65_536
+        assert layout.frame_bytes <= 16_384
         assert layout.frame_bytes % layout.cell == 0
 
 

@@ -22,7 +22,8 @@ from hypothesis.stateful import (
 
 import lamina
 from lamina.states import commit as commit_module
-from lamina.states import draft, layout
+from lamina.states import draft, layout, scattered
+from lamina.storage import recalled
 
 ROWS = 700
 Arrays = dict[str, npt.NDArray[Any]]
@@ -190,6 +191,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "FRAMES_A_SHARD", 4)
     monkeypatch.setattr(draft, "INLINE_BYTES", 4096)
     monkeypatch.setattr(commit_module, "_THREADS_FROM", 4096)
+    monkeypatch.setattr(scattered, "_KEEP_UP_TO", 8)
+    monkeypatch.setattr(recalled, "_WHOLE", 512)
     layout._cell_elements.cache_clear()
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lamina.errors import CorruptionError, FormatError
 from lamina.storage import frames
 from lamina.storage.frames import Bytes, Coding
-from lamina.storage.packs import PackWriter, read_pack
+from lamina.storage.packs import PackFolder, PackWriter, read_pack
 from lamina.storage.shards import FrameTable, ObjectKind, encode_object, hash_content, parse_record
 from lamina.testing import CodecTests, PackTests
 
@@ -118,7 +118,8 @@ def test_a_record_that_lies_is_refused(cut: int) -> None:
 def test_a_newer_pack_is_told_apart_from_a_damaged_one(tmp_path: Path) -> None:
     """A pack of a later format says to upgrade."""
     content = np.zeros(1000, np.uint8)
-    with PackWriter(tmp_path) as writer:
+    home = PackFolder(tmp_path)
+    with PackWriter(home) as writer:
         writer.add(encode_object(content, table_of(content)))
         pack = writer.finish()
     path = tmp_path / f"{pack.name}.pack"
@@ -126,4 +127,4 @@ def test_a_newer_pack_is_told_apart_from_a_damaged_one(tmp_path: Path) -> None:
     data[8] = 9
     path.write_bytes(data)
     with pytest.raises(FormatError, match="newer"):
-        read_pack(path)
+        read_pack(home, pack.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -40,6 +39,8 @@ __all__ = ["Parent", "commit", "find_parent", "publish"]
 
 _THREADS_FROM = 8 << 20
 """Bytes from which on shards are encoded by several threads; hashing and compressing let go of the interpreter."""
+_THREADS = 4
+"""More than there may be processors: some wait for the disk, where what they compare with is cold."""
 _AHEAD = 4
 _TRIES = 3
 
@@ -218,6 +219,7 @@ def _store(
         found = context.objects.find(
             (address for entry in old.entries for address in entry.addresses()), missing_ok=True
         )
+        context.objects.prefetch_tables(found.values())
     made = Array(name, layout, dtype_name(array.dtype))
     rows = array.reshape(1) if array.ndim == 0 else array
     if not rows.flags.c_contiguous and layout.cells_a_row > layout.shard_cells:
@@ -272,7 +274,7 @@ def _in_order(plan: Callable[[int], Planned], count: int, size: int) -> Iterator
         yield from map(plan, range(count))
         return
     waiting: deque[Future[Planned]] = deque()
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="lamina-encode") as pool:
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="lamina-encode") as pool:
         try:
             for number in range(count):
                 waiting.append(pool.submit(plan, number))

@@ -12,7 +12,6 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from functools import partial
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -222,11 +221,11 @@ class ObjectStore:
 
         Args:
             frames: Objects and numbers of frames, as they lie on disk.
-            size: Plain bytes of each; the last of an object may be shorter.
+            size: Plain bytes of each; the last of an object may be shorter and leaves the end of its row as it is.
             take: Called, by several threads, with the first and last (excluded) place in ``frames`` of a batch, and
-                its plain bytes, a row of ``size`` bytes each (a short frame leaves the end of its row as it is). They
-                must be copied before it returns.
+                its plain bytes, a row each, which must be copied before it returns.
         """
+        files: dict[int, PackReader] = {}
 
         def work(first: int, last: int) -> None:
             room: Bytes | None = self._local.__dict__.get("sweep")
@@ -234,7 +233,18 @@ class ObjectStore:
                 room = self._local.sweep = np.empty((last - first, size), np.uint8)
             view = room.reshape(-1).data
             for row, (stored, number) in enumerate(frames[first:last]):
-                self._fetch(stored, number, view[row * size : (row + 1) * size])
+                at, table, start = stored.at, stored.at.table, row * size
+                file = files.get(at.pack)
+                if file is not None and table is not None and not table.codings:
+                    plain = view[start : start + table.plain_size(number)]
+                    try:
+                        file.read_into(plain, at.start + number * size)
+                        if digest(plain) == table.hash_of(number):
+                            continue
+                    except (CorruptionError, NotFoundError):
+                        pass  # the long way looks again, and says what is wrong
+                data = self._passing(stored, number)
+                view[start : start + len(data)] = data
             take(first, last, room)
 
         with ThreadPoolExecutor(min(2, os.cpu_count() or 1), thread_name_prefix="lamina-read") as pool:
@@ -242,32 +252,20 @@ class ObjectStore:
             for first in range(0, len(frames), _BATCH):
                 last = min(first + _BATCH, len(frames))
                 for stored, number in frames[first:last]:
-                    if self.table(stored).frame_bytes != size:
+                    table = self.table(stored)
+                    if table.frame_bytes != size:
                         raise wrong_bytes(stored.name, "its frames have another size")
-                    self._twice(stored, partial(self._advise, stored, number))
+                    at = stored.at
+                    file = files.get(at.pack)
+                    if file is None and at.pack:
+                        with contextlib.suppress(NotFoundError):  # it moved; reading finds out where
+                            file = files[at.pack] = self._file(at)
+                    if file is not None:
+                        offset, length = _span(table, number, number + 1)
+                        file.advise(at.start + offset, length)
                 running.append(pool.submit(work, first, last))
             for future in running:
                 future.result()
-
-    def _advise(self, stored: Stored, number: int, at: At) -> None:
-        if not at.pack:
-            return
-        offset, size = _span(self._table(stored, at), number, number + 1)
-        self._file(at).advise(at.start + offset, size)
-
-    def _fetch(self, stored: Stored, number: int, room: memoryview) -> None:
-        """Copy the plain bytes of one frame into the beginning of ``room``."""
-        at = stored.at
-        table = at.table
-        if table is not None and not table.codings and at.pack and (stored.address, number) not in self._hot:
-            plain = room[: table.plain_size(number)]
-            # the long way looks again, and says what is wrong
-            with contextlib.suppress(CorruptionError, NotFoundError):
-                self._file(at).read_into(plain, at.start + number * table.frame_bytes)
-                if digest(plain) == table.hash_of(number):
-                    return
-        data = self._passing(stored, number)
-        room[: len(data)] = data
 
     def prefetch_tables(self, objects: Iterable[Stored]) -> None:
         """Let the system fetch frame tables: read one after the other, each would wait for the disk."""
@@ -320,8 +318,12 @@ class ObjectStore:
             return
         if (len(frames) - 1) * table.frame_bytes + table.plain_size(frames[-1]) != out.size:
             raise wrong_bytes(stored.name, f"it has {table.length} bytes, and others were to be read")
+        runs = list(_runs(frames))
+        if at.pack and len(runs) >= _PREFETCH_FROM:  # each would wait for the disk
+            for offset, size in (_span(table, first, last) for first, last in runs):
+                self._file(at).advise(at.start + offset, size)
         done = 0
-        for first, last in _runs(frames):
+        for first, last in runs:
             offset, size = _span(table, first, last)
             if not table.codings:
                 part = out.data[done : done + size]

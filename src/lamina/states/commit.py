@@ -39,8 +39,9 @@ __all__ = ["Parent", "commit", "find_parent", "publish"]
 
 _THREADS_FROM = 8 << 20
 """Bytes from which on shards are encoded by several threads; hashing and compressing let go of the interpreter."""
-_THREADS = 4
-"""More than there may be processors: some wait for the disk, where what they compare with is cold."""
+_THREADS, _THREADS_COMPARING = 2, 4
+"""More would wait for each other, for hashing lets go of the interpreter every few microseconds; where shards are
+compared with what is stored, some wait for the disk."""
 _AHEAD = 4
 _TRIES = 3
 
@@ -242,7 +243,8 @@ def _store(
         except InvalidInputError as error:
             raise InvalidInputError(f"Array {name!r}: {error.message}", hint=error.hint, array=name) from None
 
-    for number, planned in enumerate(_in_order(plan, layout.shards, layout.cells * layout.cell)):
+    threads = 1 if layout.cells * layout.cell < _THREADS_FROM else _THREADS if old is None else _THREADS_COMPARING
+    for number, planned in enumerate(_in_order(plan, layout.shards, threads)):
         for encoded in planned.objects:
             draft.add(encoded)
         draft.reused.update(address for address in planned.entry.addresses() if address not in draft.new)
@@ -268,13 +270,13 @@ def shard_content(rows: npt.NDArray[Any], layout: Layout, number: int) -> Bytes:
     return content[(first - begin * per_row) * layout.cell : (last - begin * per_row) * layout.cell]
 
 
-def _in_order(plan: Callable[[int], Planned], count: int, size: int) -> Iterator[Planned]:
+def _in_order(plan: Callable[[int], Planned], count: int, threads: int) -> Iterator[Planned]:
     """Yield the plans of all shards in order, a few made ahead by other threads where there is much to do."""
-    if size < _THREADS_FROM or count < 2:
+    if threads < 2 or count < 2:
         yield from map(plan, range(count))
         return
     waiting: deque[Future[Planned]] = deque()
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="lamina-encode") as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix="lamina-encode") as pool:
         try:
             for number in range(count):
                 waiting.append(pool.submit(plan, number))

@@ -248,6 +248,7 @@ class Icechunk(Zarr):
         super().__init__(folder)
         import icechunk
 
+        icechunk.set_logs_filter("error")  # its warnings go to standard output, where the result is
         self._repository: Any = icechunk.Repository.create(icechunk.local_filesystem_storage(str(folder / "repo")))
 
     def save(self, array: Array) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 __all__ = ["measure_changes", "measure_saves", "timed"]
 
-_ROUNDS: Final = 5
+_ROUNDS: Final = 10
 _PIECE: Final = 4 << 20
 _FRAME: Final = 16 << 10
 
@@ -24,6 +24,11 @@ def timed(action: Callable[[], Any]) -> tuple[float, Any]:
     started = time.perf_counter()
     value = action()
     return time.perf_counter() - started, value
+
+
+def _turned(names: list[str], number: int) -> list[str]:
+    """Return names so that in each round another one is first: what ran before leaves its mark on memory and disk."""
+    return names[number % len(names) :] + names[: number % len(names)]
 
 
 def _summed(rounds: list[dict[str, float]], ratios: dict[str, tuple[str, str]]) -> dict[str, Any]:
@@ -65,17 +70,18 @@ def measure_saves(folder: Path, array: Any) -> dict[str, Any]:
         with lamina.open(place / "store", embedder="none", durability=durability) as store:
             return timed(partial(store.states.commit, "w", {"w": array}))[0]
 
+    actions: dict[str, Callable[[], float]] = {
+        "write_fsync": partial(seconds, write),
+        "durable": partial(commit, "full"),
+        "np_save": partial(seconds, partial(np.save, place / "raw.npy", array)),
+        "relaxed": partial(commit, "relaxed"),
+    }
     rounds: list[dict[str, float]] = []
-    for _ in range(_ROUNDS):
+    for number in range(2 * len(actions)):
         times: dict[str, float] = {}
-        for name, action in (
-            ("write_fsync", partial(seconds, write)),
-            ("durable", partial(commit, "full")),
-            ("np_save", partial(seconds, partial(np.save, place / "raw.npy", array))),
-            ("relaxed", partial(commit, "relaxed")),
-        ):
+        for name in _turned(list(actions), number):
             place.mkdir()
-            times[name] = action()
+            times[name] = actions[name]()
             shutil.rmtree(place)
         rounds.append(times)
     return _summed(rounds, {"durable_ratio": ("durable", "write_fsync"), "relaxed_ratio": ("relaxed", "np_save")})
@@ -86,8 +92,9 @@ def measure_changes(folder: Path, array: Any) -> dict[str, Any]:
 
     Returns:
         ``scattered``, ``contiguous``: medians of seconds of ``icechunk`` (where it is installed; it is told which rows
-        changed), ``commit`` of the whole and ``update``, with the medians of each round's ratios; ``cold``: a thousand
-        rows by ``lamina``, and by ``fetch``, which reads the same frames of a plain file and verifies nothing.
+        changed), ``commit`` of the whole and ``update``, with ``_cpu`` the processor's seconds, and the medians of
+        each round's ratios; ``cold``: a thousand rows by ``lamina``, and by ``fetch``, which reads the same frames of a
+        plain file and verifies nothing.
     """
     import numpy as np
 
@@ -101,21 +108,32 @@ def measure_changes(folder: Path, array: Any) -> dict[str, Any]:
     methods = {name: kind(folder / "turns" / name) for name, kind in kinds.items()}
     plain = Npy(folder / "turns" / "plain")
     found: dict[str, Any] = {}
-    ratios = {"commit_ratio": ("icechunk", "commit"), "update_ratio": ("icechunk", "update")}
+    ratios = {
+        f"{name}_ratio{cpu}": (f"icechunk{cpu}", f"{name}{cpu}")
+        for name in ("commit", "update")
+        for cpu in ("", "_cpu")
+    }
     try:
         plain.save(array)
         for method in methods.values():
             method.save(array)
         found["cold"] = _cold(methods["commit"], plain, array, rng)
+        for method in methods.values():
+            method.load(method.open())  # nobody's bytes are colder than another's
         count = max(1, len(array) // 100)
         for what in ("scattered", "contiguous"):
             rounds = []
-            for _ in range(_ROUNDS):
+            for number in range(2 * len(methods)):
                 start = int(rng.integers(len(array) - count + 1))
                 scattered = np.sort(rng.choice(len(array), count, replace=False))
                 rows = scattered if what == "scattered" else np.arange(start, start + count)
                 array[rows] = rng.standard_normal((count, *array.shape[1:]), dtype=np.float32)
-                rounds.append({name: timed(partial(method.update, array, rows))[0] for name, method in methods.items()})
+                times: dict[str, float] = {}
+                for name in _turned(list(methods), number):
+                    spent = time.process_time()
+                    times[name], _ = timed(partial(methods[name].update, array, rows))
+                    times[f"{name}_cpu"] = time.process_time() - spent
+                rounds.append(times)
             found[what] = _summed(rounds, ratios)
     finally:
         for method in methods.values():
@@ -141,7 +159,7 @@ def _cold(method: Any, plain: Any, array: Any, rng: Any) -> dict[str, Any]:
             os.close(descriptor)
 
     rounds = []
-    for _ in range(2 * _ROUNDS):
+    for number in range(_ROUNDS):
         numbers = rng.choice(len(array), min(1000, len(array)), replace=False)
         frames = sorted({int(number) * row // _FRAME * _FRAME for number in numbers})
         opened = method.open()
@@ -149,7 +167,6 @@ def _cold(method: Any, plain: Any, array: Any, rng: Any) -> dict[str, Any]:
         os.sync()
         method.drop_cache()
         plain.drop_cache()
-        rounds.append(
-            {"fetch": timed(partial(fetch, frames))[0], "lamina": timed(partial(method.rows, opened, numbers))[0]}
-        )
+        actions = {"fetch": partial(fetch, frames), "lamina": partial(method.rows, opened, numbers)}
+        rounds.append({name: timed(actions[name])[0] for name in _turned(list(actions), number)})
     return _summed(rounds, {"ratio": ("lamina", "fetch")})

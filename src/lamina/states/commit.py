@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -40,6 +39,9 @@ __all__ = ["Parent", "commit", "find_parent", "publish"]
 
 _THREADS_FROM = 8 << 20
 """Bytes from which on shards are encoded by several threads; hashing and compressing let go of the interpreter."""
+_THREADS, _THREADS_COMPARING = 2, 4
+"""More would wait for each other, for hashing lets go of the interpreter every few microseconds; where shards are
+compared with what is stored, some wait for the disk."""
 _AHEAD = 4
 _TRIES = 3
 
@@ -218,6 +220,7 @@ def _store(
         found = context.objects.find(
             (address for entry in old.entries for address in entry.addresses()), missing_ok=True
         )
+        context.objects.prefetch_tables(found.values())
     made = Array(name, layout, dtype_name(array.dtype))
     rows = array.reshape(1) if array.ndim == 0 else array
     if not rows.flags.c_contiguous and layout.cells_a_row > layout.shard_cells:
@@ -240,7 +243,8 @@ def _store(
         except InvalidInputError as error:
             raise InvalidInputError(f"Array {name!r}: {error.message}", hint=error.hint, array=name) from None
 
-    for number, planned in enumerate(_in_order(plan, layout.shards, layout.cells * layout.cell)):
+    threads = 1 if layout.cells * layout.cell < _THREADS_FROM else _THREADS if old is None else _THREADS_COMPARING
+    for number, planned in enumerate(_in_order(plan, layout.shards, threads)):
         for encoded in planned.objects:
             draft.add(encoded)
         draft.reused.update(address for address in planned.entry.addresses() if address not in draft.new)
@@ -266,13 +270,13 @@ def shard_content(rows: npt.NDArray[Any], layout: Layout, number: int) -> Bytes:
     return content[(first - begin * per_row) * layout.cell : (last - begin * per_row) * layout.cell]
 
 
-def _in_order(plan: Callable[[int], Planned], count: int, size: int) -> Iterator[Planned]:
+def _in_order(plan: Callable[[int], Planned], count: int, threads: int) -> Iterator[Planned]:
     """Yield the plans of all shards in order, a few made ahead by other threads where there is much to do."""
-    if size < _THREADS_FROM or count < 2:
+    if threads < 2 or count < 2:
         yield from map(plan, range(count))
         return
     waiting: deque[Future[Planned]] = deque()
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="lamina-encode") as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix="lamina-encode") as pool:
         try:
             for number in range(count):
                 waiting.append(pool.submit(plan, number))

@@ -10,6 +10,7 @@ from lamina.states.layout import Layout
 from lamina.states.shard import Numbers, Shard
 from lamina.storage.frames import Bytes
 from lamina.storage.objects import ObjectStore
+from lamina.storage.sweep import sweep
 
 __all__ = ["read_scattered"]
 
@@ -76,4 +77,4 @@ def _sweep(
         units = plain.reshape(-1, layout.frame_cells, layout.cell)
         out[order[low:high]] = units[row[low:high] - start, inside[low:high]]
 
-    objects.sweep(frames, layout.frame_bytes, take)
+    sweep(objects, frames, layout.frame_bytes, take)

@@ -6,32 +6,27 @@ Decoded frames stay in a cache that is bounded in bytes. What it holds is never 
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from functools import partial
 from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
 
 from lamina.errors import CorruptionError, NotFoundError
-from lamina.storage.frames import FRAME_BYTES, Bytes, digest
+from lamina.storage.frames import FRAME_BYTES, Bytes
 from lamina.storage.packs import PackHome, PackReader
 from lamina.storage.recalled import RecalledContents
 from lamina.storage.shards import Encoded, FrameTable, parse_record, wrong_bytes
 
-__all__ = ["HOT_BYTES", "ObjectStore", "Stored", "batches", "find_objects"]
+__all__ = ["HOT_BYTES", "ObjectStore", "Stored", "batches", "find_objects", "span"]
 
 HOT_BYTES = 16 << 20
 """Decoded frames that a handle keeps: with numpy itself, within the 40 MB that reading a thousand slots may take."""
 _OPEN_PACKS = 64
 _AT_ONCE = 500
-_BATCH = 32
-"""Frames that a thread reads before they are copied from."""
 _PREFETCH_FROM = 4
 """Frames from which on the system is told beforehand what will be read."""
 _COLUMNS = (
@@ -152,7 +147,7 @@ class ObjectStore:
 
     def _frame(self, stored: Stored, at: At, number: int) -> Any:
         table = self._table(stored, at)
-        offset, size = _span(table, number, number + 1)
+        offset, size = span(table, number, number + 1)
         plain = table.decode(number, self._bytes(stored, at, at.start + offset, size), stored.name)
         if not isinstance(plain, bytes):
             plain = bytes(plain)
@@ -195,10 +190,10 @@ class ObjectStore:
             self.prefetch(stored, chosen)
         for number, start, stop in zip(chosen.tolist(), starts.tolist(), stops.tolist(), strict=True):
             rows = order[start:stop]
-            frame = self.frame(stored, number) if keep else self._passing(stored, number)
+            frame = self.frame(stored, number) if keep else self.passing(stored, number)
             out[rows] = self._units(frame, unit, per_frame)[places[rows] - number * per_frame]
 
-    def _passing(self, stored: Stored, number: int) -> Any:
+    def passing(self, stored: Stored, number: int) -> Any:
         """Return a frame that is used once, at once, by this thread: read into the thread's own room."""
         known = self._hot.get((stored.address, number))
         if known is not None:
@@ -207,67 +202,15 @@ class ObjectStore:
 
     def _pass(self, stored: Stored, at: At, number: int) -> Any:
         table = self._table(stored, at)
-        offset, size = _span(table, number, number + 1)
+        offset, size = span(table, number, number + 1)
         if not at.pack:
             return table.decode(number, self._bytes(stored, at, at.start + offset, size), stored.name)
         room: bytearray | None = self._local.__dict__.get("room")
         if room is None or len(room) < size:
             room = self._local.room = bytearray(max(size, 2 * FRAME_BYTES))
         view = memoryview(room)[:size]
-        self._file(at).read_into(view, at.start + offset)
+        self.reader(at).read_into(view, at.start + offset)
         return table.decode(number, view, stored.name)
-
-    def sweep(self, frames: Sequence[tuple[Stored, int]], size: int, take: Callable[[int, int, Bytes], None]) -> None:
-        """Read many frames once, each verified, and keep none: the system fetches some while others are verified.
-
-        Args:
-            frames: Objects and numbers of frames, as they lie on disk.
-            size: Plain bytes of each; the last of an object may be shorter.
-            take: Called, by several threads, with the first and last (excluded) place in ``frames`` of a batch, and
-                its plain bytes, a row of ``size`` bytes each (a short frame leaves the end of its row as it is). They
-                must be copied before it returns.
-        """
-
-        def work(first: int, last: int) -> None:
-            room: Bytes | None = self._local.__dict__.get("sweep")
-            if room is None or room.shape[0] < last - first or room.shape[1] != size:
-                room = self._local.sweep = np.empty((last - first, size), np.uint8)
-            view = room.reshape(-1).data
-            for row, (stored, number) in enumerate(frames[first:last]):
-                self._fetch(stored, number, view[row * size : (row + 1) * size])
-            take(first, last, room)
-
-        with ThreadPoolExecutor(min(2, os.cpu_count() or 1), thread_name_prefix="lamina-read") as pool:
-            running = []
-            for first in range(0, len(frames), _BATCH):
-                last = min(first + _BATCH, len(frames))
-                for stored, number in frames[first:last]:
-                    if self.table(stored).frame_bytes != size:
-                        raise wrong_bytes(stored.name, "its frames have another size")
-                    self._twice(stored, partial(self._advise, stored, number))
-                running.append(pool.submit(work, first, last))
-            for future in running:
-                future.result()
-
-    def _advise(self, stored: Stored, number: int, at: At) -> None:
-        if not at.pack:
-            return
-        offset, size = _span(self._table(stored, at), number, number + 1)
-        self._file(at).advise(at.start + offset, size)
-
-    def _fetch(self, stored: Stored, number: int, room: memoryview) -> None:
-        """Copy the plain bytes of one frame into the beginning of ``room``."""
-        at = stored.at
-        table = at.table
-        if table is not None and not table.codings and at.pack and (stored.address, number) not in self._hot:
-            plain = room[: table.plain_size(number)]
-            # the long way looks again, and says what is wrong
-            with contextlib.suppress(CorruptionError, NotFoundError):
-                self._file(at).read_into(plain, at.start + number * table.frame_bytes)
-                if digest(plain) == table.hash_of(number):
-                    return
-        data = self._passing(stored, number)
-        room[: len(data)] = data
 
     def prefetch_tables(self, objects: Iterable[Stored]) -> None:
         """Let the system fetch frame tables: read one after the other, each would wait for the disk."""
@@ -280,7 +223,7 @@ class ObjectStore:
             file = None
             with contextlib.suppress(NotFoundError):  # it moved; reading finds out where
                 for at in places:
-                    file = file or self._file(at)
+                    file = file or self.reader(at)
                     if at.record > stop + FRAME_BYTES:  # what lies between is fetched, too, where that is little
                         file.advise(start, stop - start)
                         start = at.record
@@ -295,9 +238,9 @@ class ObjectStore:
         self._twice(stored, lambda at: self._prefetch(stored, at, numbers))
 
     def _prefetch(self, stored: Stored, at: At, numbers: Any) -> None:
-        table, file = self._table(stored, at), self._file(at)
+        table, file = self._table(stored, at), self.reader(at)
         for number in numbers.tolist():
-            offset, size = _span(table, number, number + 1)
+            offset, size = span(table, number, number + 1)
             file.advise(at.start + offset, size)
 
     def read_into(self, stored: Stored, out: Bytes, frames: Sequence[int] | None = None) -> None:
@@ -320,13 +263,17 @@ class ObjectStore:
             return
         if (len(frames) - 1) * table.frame_bytes + table.plain_size(frames[-1]) != out.size:
             raise wrong_bytes(stored.name, f"it has {table.length} bytes, and others were to be read")
+        runs = list(_runs(frames))
+        if at.pack and len(runs) >= _PREFETCH_FROM:  # each would wait for the disk
+            for offset, size in (span(table, first, last) for first, last in runs):
+                self.reader(at).advise(at.start + offset, size)
         done = 0
-        for first, last in _runs(frames):
-            offset, size = _span(table, first, last)
+        for first, last in runs:
+            offset, size = span(table, first, last)
             if not table.codings:
                 part = out.data[done : done + size]
                 if at.pack:
-                    self._file(at).read_into(part, at.start + offset)
+                    self.reader(at).read_into(part, at.start + offset)
                 else:
                     part[:] = self._bytes(stored, at, at.start + offset, size)
                 done += size
@@ -374,7 +321,7 @@ class ObjectStore:
         def span(at: At) -> tuple[PackReader, int, int] | None:
             if not at.pack or self._table(stored, at).codings:
                 return None
-            return self._file(at), at.start, stored.length
+            return self.reader(at), at.start, stored.length
 
         found: tuple[PackReader, int, int] | None = self._twice(stored, span)
         return found
@@ -433,7 +380,7 @@ class ObjectStore:
 
     def _bytes(self, stored: Stored, at: At, offset: int, size: int) -> bytes:
         if at.pack:
-            return self._file(at).read(offset, size)
+            return self.reader(at).read(offset, size)
         if not isinstance(at.data, bytes) or offset + size > len(at.data):
             raise wrong_bytes(stored.name, "it is too short")
         return at.data[offset : offset + size]
@@ -462,7 +409,8 @@ class ObjectStore:
         stored.at = found.at
         return action(found.at)
 
-    def _file(self, at: At) -> PackReader:
+    def reader(self, at: At) -> PackReader:
+        """Return the pack that a place is in; raises ``NotFoundError`` where it is gone."""
         with self._lock:
             file = self._packs.get(at.pack)
             if file is not None:
@@ -489,7 +437,7 @@ def _runs(frames: Sequence[int]) -> Iterator[tuple[int, int]]:
     yield first, before + 1
 
 
-def _span(table: FrameTable, first: int, last: int) -> tuple[int, int]:
+def span(table: FrameTable, first: int, last: int) -> tuple[int, int]:
     """Return offset (from the object's start) and size of the stored frames ``first`` to ``last``."""
     if not table.codings:
         start = first * table.frame_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -62,6 +63,33 @@ def shell(tmp_path: Path, repository: Path, clean_environment: Path) -> dict[str
     }
 
 
+@pytest.fixture
+def transcripts(shell: dict[str, str]) -> Path:
+    """Return a home's folder of a coding assistant's transcripts: four runs that search, edit and test."""
+    folder = Path(shell["HOME"]) / ".claude" / "projects" / "app"
+    folder.mkdir(parents=True)
+    calls: list[tuple[str, dict[str, str]]] = [
+        ("Grep", {"pattern": "def parse"}),
+        ("Edit", {"file_path": "/work/app/src/parser.py", "old_string": "a", "new_string": "b"}),
+        ("Bash", {"command": "pytest -q"}),
+    ]
+    for run in range(4):
+        lines: list[dict[str, object]] = []
+        for number, (tool, arguments) in enumerate(calls):
+            id, at = f"call-{run}-{number}", f"2026-11-{3 + 7 * run:02}T10:00:{2 * number:02}.000Z"
+            common = {"sessionId": f"run-{run}", "cwd": "/work/app", "timestamp": at}
+            call = {"type": "tool_use", "id": id, "name": tool, "input": arguments}
+            result = {"type": "tool_result", "tool_use_id": id, "content": "ok", "is_error": False}
+            spoken = {"role": "assistant", "content": [call]}
+            lines.append({**common, "type": "assistant", "uuid": f"a-{id}", "message": spoken})
+            lines.append(
+                {**common, "type": "user", "uuid": f"u-{id}", "message": {"role": "user", "content": [result]}}
+            )
+        (folder / f"run-{run}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.usefixtures("transcripts")
 def test_shell_snippets_run(tmp_path: Path, repository: Path, shell: dict[str, str]) -> None:
     """The shell blocks of the README succeed in order, in one shell as a reader types them, in an empty folder."""
     blocks = [snippet.code for snippet in _snippets(repository / "README.md") if snippet.language == "sh"]
@@ -73,6 +101,8 @@ def test_shell_snippets_run(tmp_path: Path, repository: Path, shell: dict[str, s
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert "changed  team/project_release_freeze.md" in done.stdout
     assert "ok  nothing is wrong" in done.stdout
+    assert "4 new of 4 sessions" in done.stdout
+    assert "edit → run-tests" in done.stdout[done.stdout.index("learned from 4 new") :]
     assert [path.name for path in work.iterdir()] == ["my-memory"]
     assert [path.parent.name for path in work.rglob(".lamina")] == ["my-memory"]
 

@@ -18,7 +18,7 @@ __all__ = ["sweep"]
 
 _BATCH = 32
 """Frames that a thread reads before they are copied from."""
-_AHEAD = 128
+_AHEAD = 256
 """Frames that the system fetches while a thread verifies those before them."""
 
 Frame: TypeAlias = tuple[Stored, int]
@@ -31,12 +31,15 @@ def sweep(objects: ObjectStore, frames: Sequence[Frame], size: int, take: Callab
         objects: Reads objects.
         frames: Objects and numbers of frames, as they lie on disk.
         size: Plain bytes of each; the last of an object may be shorter and leaves the end of its row as it is.
-        take: Called, by two threads, with the first and last (excluded) place in ``frames`` of a batch, and its plain
+        take: Called, by one or two threads, with the first and last (excluded) place in ``frames`` of a batch, and its plain
             bytes, a row each, which must be copied before it returns.
 
     Raises:
         CorruptionError: A frame is not what was written, or has another size.
     """
+    if all(stored.stored == stored.length for stored, _ in frames):  # raw: a second thread would wait for the first
+        _part(objects, 0, frames, size, take)
+        return
     half = -(-len(frames) // 2)
     with ThreadPoolExecutor(2, thread_name_prefix="lamina-read") as pool:
         parts = [(start, frames[start : start + half]) for start in (0, half) if start < len(frames)]

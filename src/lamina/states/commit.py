@@ -39,9 +39,9 @@ __all__ = ["Parent", "commit", "find_parent", "publish"]
 
 _THREADS_FROM = 8 << 20
 """Bytes from which on shards are encoded by several threads; hashing and compressing let go of the interpreter."""
-_THREADS, _THREADS_COMPARING = 2, 4
-"""More would wait for each other, for hashing lets go of the interpreter every few microseconds; where shards are
-compared with what is stored, some wait for the disk."""
+_THREADS = 2
+"""More would wait for each other: hashing lets go of the interpreter every few microseconds. A commit of scattered rows
+of a gigabyte took 0.70 s with one, 0.52 with two, 0.58 with three and 0.71 with four."""
 _AHEAD = 4
 _TRIES = 3
 
@@ -243,7 +243,7 @@ def _store(
         except InvalidInputError as error:
             raise InvalidInputError(f"Array {name!r}: {error.message}", hint=error.hint, array=name) from None
 
-    threads = 1 if layout.cells * layout.cell < _THREADS_FROM else _THREADS if old is None else _THREADS_COMPARING
+    threads = _THREADS if layout.cells * layout.cell >= _THREADS_FROM else 1
     for number, planned in enumerate(_in_order(plan, layout.shards, threads)):
         for encoded in planned.objects:
             draft.add(encoded)

@@ -121,6 +121,8 @@ def encode_patch(
         coding: None measures.
     """
     unit = layout.cell if kind is ObjectKind.CELLS else layout.width
+    if coding is None:  # by the values alone: numbers in a row compress to nothing, which says nothing of a frame
+        coding, _ = choose(values.reshape(-1), layout.width, layout.frame_bytes)
     content = patch_content(numbers, values)
     return encode_object(content, hash_content(content, kind, layout.width, frame_size(unit)), coding=coding)
 

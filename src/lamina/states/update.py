@@ -89,10 +89,10 @@ def _changed(context: StatesContext, draft: Draft, array: Array, rows: Any, valu
     held = context.objects.find(address for entry in touched if entry.layers for address in entry.addresses())
     # One measurement for the rows of all shards: they were given together, and a patch is short.
     coding = choose(stored.reshape(-1), layout.width, layout.frame_bytes)[0] if chosen.size >= _MANY else None
-    for number, places in zip(chosen.tolist(), np.split(np.arange(cells.size), starts[1:]), strict=True):
-        within = cells[places] - number * layout.shard_cells
+    for number, first, last in zip(chosen.tolist(), starts.tolist(), [*starts[1:].tolist(), cells.size], strict=True):
+        within = cells[first:last] - number * layout.shard_cells
         entry, objects = _patched(
-            context, layout, number, old=array.entries[number], cells=within, values=stored[places], held=held,
+            context, layout, number, old=array.entries[number], cells=within, values=stored[first:last], held=held,
             coding=coding,
         )  # fmt: skip
         for one in objects:

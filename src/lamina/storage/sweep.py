@@ -18,7 +18,7 @@ __all__ = ["sweep"]
 
 _BATCH = 32
 """Frames that a thread reads before they are copied from."""
-_AHEAD = 128
+_AHEAD = 256
 """Frames that the system fetches while a thread verifies those before them."""
 
 Frame: TypeAlias = tuple[Stored, int]
@@ -31,12 +31,15 @@ def sweep(objects: ObjectStore, frames: Sequence[Frame], size: int, take: Callab
         objects: Reads objects.
         frames: Objects and numbers of frames, as they lie on disk.
         size: Plain bytes of each; the last of an object may be shorter and leaves the end of its row as it is.
-        take: Called, by two threads, with the first and last (excluded) place in ``frames`` of a batch, and its plain
-            bytes, a row each, which must be copied before it returns.
+        take: Called, by one or two threads, with the first and last (excluded) place in ``frames`` of a batch, and its
+            plain bytes, a row each, which must be copied before it returns.
 
     Raises:
         CorruptionError: A frame is not what was written, or has another size.
     """
+    if all(stored.stored == stored.length for stored, _ in frames):  # raw: a second thread would wait for the first
+        _part(objects, 0, frames, size, take)
+        return
     half = -(-len(frames) // 2)
     with ThreadPoolExecutor(2, thread_name_prefix="lamina-read") as pool:
         parts = [(start, frames[start : start + half]) for start in (0, half) if start < len(frames)]
@@ -64,11 +67,12 @@ def _part(
 
 
 def _advise(objects: ObjectStore, packs: dict[int, PackReader], frame: Frame, size: int) -> None:
-    """Tell the system that a frame will be read."""
+    """Tell the system that a frame will be read. Where a raw one lies is known before its table was read."""
     stored, number = frame
-    table, at = objects.table(stored), stored.at
-    if table.frame_bytes != size:
-        raise wrong_bytes(stored.name, "its frames have another size")
+    offset, length = number * size, size
+    if stored.stored != stored.length:
+        offset, length = span(objects.table(stored), number, number + 1)
+    at = stored.at
     if not at.pack:
         return
     pack = packs.get(at.pack)
@@ -77,16 +81,18 @@ def _advise(objects: ObjectStore, packs: dict[int, PackReader], frame: Frame, si
             pack = packs[at.pack] = objects.reader(at)
         except NotFoundError:
             return  # it moved; reading finds out where
-    offset, length = span(table, number, number + 1)
     pack.advise(at.start + offset, length)
 
 
 def _fetch(objects: ObjectStore, packs: dict[int, PackReader], frame: Frame, room: memoryview) -> None:
-    """Copy the plain bytes of a frame into the beginning of ``room``."""
+    """Copy the plain bytes of a frame into the beginning of ``room``, which is as long as a frame may be."""
     stored, number = frame
-    at, table = stored.at, stored.at.table
+    table = objects.table(stored)
+    if table.frame_bytes != len(room):
+        raise wrong_bytes(stored.name, "its frames have another size")
+    at = stored.at
     pack = packs.get(at.pack)
-    if pack is not None and table is not None and not table.codings:
+    if pack is not None and at.table is table and not table.codings:
         plain = room[: table.plain_size(number)]
         try:
             pack.read_into(plain, at.start + number * table.frame_bytes)

@@ -6,8 +6,18 @@ import pytest
 
 import lamina
 from lamina.errors import LaminaError, PoisonedError
-from lamina.fs import Operation, observe
-from lamina.testing import FILE_PATHS, PathRig, TinyEmbedder, check_folder, every_fault, inject, report_counts
+from lamina.fs import Operation, clear_poison, observe
+from lamina.testing import (
+    FAULTS,
+    FILE_PATHS,
+    FaultOutcome,
+    PathRig,
+    TinyEmbedder,
+    check_folder,
+    every_fault,
+    inject,
+    report_counts,
+)
 
 STEP = {"file sync": 17}
 
@@ -16,9 +26,15 @@ STEP = {"file sync": 17}
 def test_every_file_path_survives_faults(path: str, tmp_path: Path) -> None:
     """One file operation fails; the error is ours, what was acknowledged stays, files and rows are in step."""
     runs = failed = 0
-    for lasting in (False, True):
-        rig = PathRig(path, tmp_path / str(lasting))
-        for outcome in every_fault(FILE_PATHS[path], rig.make_folder, lasting=lasting, step=STEP.get(path, 43)):
+    rig = PathRig(path, tmp_path)  # `make soak` takes every operation, and lasting failures of each kind
+    for lasting, faults in ((False, FAULTS), (True, ("ENOSPC",))):
+
+        def make_folder(name: str, lasting: bool = lasting) -> Path:
+            return rig.make_folder(f"{name}-{lasting}")
+
+        for outcome in every_fault(
+            FILE_PATHS[path], make_folder, faults=faults, lasting=lasting, step=STEP.get(path, 67)
+        ):
             rig.check(outcome)
             assert outcome.operation is not None, outcome
             runs += 1
@@ -26,6 +42,29 @@ def test_every_file_path_survives_faults(path: str, tmp_path: Path) -> None:
     assert runs > 3
     assert failed
     report_counts(f"faults, {path}", {"faults": runs, "told as errors": failed, "lost": 0})
+
+
+@pytest.mark.parametrize(
+    ("path", "lasting"),
+    [("file update", True), ("file move", False), ("file move", True), ("file rename", True), ("file delete", False)],
+)
+def test_no_fsync_that_fails_loses_a_memory(path: str, lasting: bool, tmp_path: Path) -> None:
+    """Where a commit was not confirmed, files are not put back: the row may be there when the store is opened again."""
+    rig = PathRig(path, tmp_path)
+    for k in range(40):
+        outcome = FaultOutcome(k, "EIO", lasting, rig.make_folder(str(k)))
+        with inject(k, "EIO", lasting=lasting, kinds=frozenset({"fsync"})) as hit:
+            try:
+                FILE_PATHS[path](outcome.folder, outcome.acknowledged.append)
+            except LaminaError as error:
+                outcome.error = error
+        clear_poison(outcome.folder)
+        rig.check(outcome)
+        if not hit:
+            break
+    else:
+        raise AssertionError("a write has no forty fsyncs")
+    assert k > 3
 
 
 @pytest.mark.parametrize("kind", ["create", "write", "fsync", "link", "exchange"])

@@ -118,6 +118,26 @@ def test_kills_between_steps(tmp_path: Path, tell: Tell) -> None:
     tell("kills between any two steps of a file write", counts)
 
 
+def test_a_large_folder_that_goes_and_comes_back(tmp_path: Path, tell: Tell) -> None:
+    """Five thousand files are deleted by accident and restored: every memory keeps its id, its text and its history."""
+    folder, aside, count = tmp_path / "store", tmp_path / "aside", 5_000
+    with lamina.open(folder, embedder="none") as store:
+        for number in range(count):
+            (folder / f"n{number}.md").write_text(f"Text number {number}.\n", encoding="utf-8")
+        assert len(store.memories.sync().new) == count
+        before = {memory.path: (memory.id, memory.text) for memory in store.memories.list(limit=None)}
+        shutil.copytree(folder, aside, ignore=shutil.ignore_patterns(".lamina"))
+        for path in folder.glob("n*.md"):
+            path.unlink()
+        assert len(store.memories.sync().deleted) == count
+        shutil.copytree(aside, folder, dirs_exist_ok=True)
+        assert len(store.memories.sync().new) == count
+        assert {memory.path: (memory.id, memory.text) for memory in store.memories.list(limit=None)} == before
+        assert {len(store.memories.history(id)) for id, _ in before.values()} == {3}
+        assert store.verify("full").ok
+    tell("a folder that goes and comes back", {"files": count, "ids kept": len(before), "lost": 0})
+
+
 def test_power_losses_over_files(tmp_path: Path, tell: Tell) -> None:
     """At random moments the power goes: all that returned is there, and only the write under way may lack pointers."""
     images = operations = acknowledged = 0

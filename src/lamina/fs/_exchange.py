@@ -115,8 +115,12 @@ def remove_seen(path: AnyPath, *, seen: bytes) -> None:
             kept = _give_back(aside, target)
             sync_names(folder, blame=target)
             raise _conflict(target, kept=kept)
-        report("unlink", aside)
-        os.unlink(aside)
+        try:
+            report("unlink", aside)
+            os.unlink(aside)
+        except OSError:
+            _give_back(aside, target)
+            raise
     except OSError as error:
         if isinstance(error, LaminaError):
             raise
@@ -142,9 +146,10 @@ def move_seen(source: AnyPath, target: AnyPath, *, seen: bytes) -> None:
         return
     try:
         remove_seen(old, seen=seen)
-    except ConflictError:
-        if _holds(new, seen) or _same(old, new):
-            remove_file(new, missing_ok=True)
+    except LaminaError:
+        if os.path.lexists(old) and (_holds(new, seen) or _same(old, new)):
+            with contextlib.suppress(LaminaError):
+                remove_file(new, missing_ok=True)
         raise
 
 

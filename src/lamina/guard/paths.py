@@ -72,6 +72,8 @@ def safe_relative(name: object) -> str:
     if not parts:
         raise _refused(name, "empty")
     path = "/".join(parts)
+    for reading in _readings(path) if path != name else ():  # what stood before an encoded part may have hidden it
+        _check(name, reading)
     if len(path.encode()) > _MOST_BYTES or any(len(part.encode()) > _MOST_PART_BYTES for part in parts):
         raise _refused(name, "long")
     return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import posixpath
 from collections.abc import Callable
 from typing import Any
@@ -78,7 +77,8 @@ def change_filed(
             notices = change.become_file()
         else:
             notices = change.become_row()
-        folder.journal.clear()
+        if not change.unfinished:
+            folder.journal.clear()
     return change.after, (*notices, *(notices_of(after) if after.text != before.text else ()))
 
 
@@ -98,6 +98,10 @@ class _Change:
         self.context, self.folder = context, context.folder
         self.before, self.after = before, after
         self.row, self.action, self.vector = row, action, vector
+        self.pointed = True
+        """False where an index could not be changed; the journal then stays for whoever holds the folder next."""
+        self.unfinished = False
+        """Whether the journal has to stay, for whoever holds the folder next."""
 
     def rewrite(self) -> tuple[str, ...]:
         """Change the file where it is."""
@@ -106,18 +110,12 @@ class _Change:
         new = self._edited(data)
         change = self._pointer_change()
         planned = self._planned(path, new)
-        self._announce_update(path, data, new)
-        try:
-            with self.context.catalog.write("changing a memory") as writer:  # nothing is changed before
-                self._check_first(writer)
-                if new != data:
-                    self._replace(path, new, data)
-                self._write_row(writer, planned, path, new)
-        except LaminaError:
-            with contextlib.suppress(LaminaError):  # else whoever holds the folder next finishes it
-                fs.replace_file(self.folder.absolute(path), data, seen=new)
-                self.folder.journal.clear()
-            raise
+        with self.context.catalog.write("changing a memory") as writer:  # nothing is changed before
+            self._check_first(writer)
+            self._announce_update(path, data, new)
+            if new != data:
+                self._replace(path, new, data)
+            self._write_row(writer, planned, path, new)
         return self._pointed(lambda: self._pointers(path, change))
 
     def relocate(self) -> tuple[str, ...]:
@@ -149,28 +147,23 @@ class _Change:
         old = str(self.before.path)
         data = self._unchanged()
         planned = self._planned(None, b"")
-        self.folder.journal.write({"op": "row", "path": old, "hash": content_hash(data).hex()})
         with self.context.catalog.write("changing a memory") as writer:
             self._check_first(writer)
+            self.folder.journal.write({"op": "row", "path": old, "hash": content_hash(data).hex()})
             self._write_row(writer, planned, None, b"", leaving=old)
         return self._leave(old, data)
 
     def _write_new(self, path: str, data: bytes, operation: str, leaving: tuple[str, bytes] | None = None) -> None:
-        """Write a file under a name that is free, and its row; where that fails the file goes again."""
+        """Write a file under a name that is free, and its row; a failure is taken back by whoever comes next."""
         planned = self._planned(path, data)
-        try:
-            with self.context.catalog.write("changing a memory") as writer:
-                self._check_first(writer)
-                self._publish(path, data, operation)
-                if leaving is not None and self.folder.read(leaving[0]) != leaving[1]:
-                    raise self.folder.conflict(leaving[0], data)  # somebody saved while the new file was written
-                self._write_row(writer, planned, path, data, leaving=None if leaving is None else leaving[0])
-        except LaminaError:
-            with contextlib.suppress(LaminaError):  # else whoever holds the folder next takes it back
-                with contextlib.suppress(NotFoundError):
-                    fs.remove_seen(self.folder.absolute(path), seen=data)
+        with self.context.catalog.write("changing a memory") as writer:
+            self._check_first(writer)
+            self._publish(path, data, operation)
+            if leaving is not None and self.folder.read(leaving[0]) != leaving[1]:
+                fs.remove_file(self.folder.absolute(path), missing_ok=True)
                 self.folder.journal.clear()
-            raise
+                raise self.folder.conflict(leaving[0], data)  # somebody saved while the new file was written
+            self._write_row(writer, planned, path, data, leaving=None if leaving is None else leaving[0])
 
     def _leave(self, old: str, data: bytes) -> tuple[str, ...]:
         """Remove the file that the memory has left; say so where somebody wrote to it meanwhile, and it stays."""
@@ -188,7 +181,8 @@ class _Change:
         try:
             return act()
         except LaminaError as error:
-            return (f"A pointer in {INDEX_NAME} is still to come: {error.message} `lamina index --fix` mends it.",)
+            self.unfinished = True
+            return (f"A pointer in {INDEX_NAME} is still to come: {error.message} Opening the store again mends it.",)
 
     def _add_pointer(self) -> tuple[str, ...]:
         if self.after.superseded_by is not None:  # what was replaced by another has no pointer

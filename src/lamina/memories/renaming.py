@@ -7,7 +7,13 @@ import posixpath
 from dataclasses import replace
 
 from lamina import fs
-from lamina.errors import AlreadyExistsError, ConflictError, InvalidInputError, LaminaError, NotFoundError
+from lamina.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    InvalidInputError,
+    LaminaError,
+    NotFoundError,
+)
 from lamina.folder.index import INDEX_NAME, OVERFLOW_NAME
 from lamina.folder.names import folded
 from lamina.guard.paths import safe_relative
@@ -51,27 +57,19 @@ def rename_file(context: Context, id: str, name: str) -> Memory:
         with context.catalog.read("preparing a change") as reader:
             change = plan(context, reader, before, after)
         vectorise(context, [change])
-        # Synced: after a power cut nothing else tells that the pointer to the old name is this memory's.
-        journal = {"op": "rename", "id": id, "from": old, "path": new, "hash": row.hash.hex()}
-        folder.journal.write(journal, durable=True)
-        try:
-            with context.catalog.write("renaming a memory's file") as writer:  # nothing is changed before
-                if not write_planned(context, writer, change):
-                    raise ConflictError(f"Others keep changing memory {id}.", hint="Repeat the call.", id=id)
-                _move(folder, before.scope, old, new, data)
-                mirror.remove(writer.db, old)
-                mirror.put(writer.db, replace(row, path=new, stamp=folder.stamp_if(new, data)))
-                folder.forget_left(writer)
-        except LaminaError as error:
-            with contextlib.suppress(LaminaError):  # else whoever holds the folder next finishes it
-                if not isinstance(error, AlreadyExistsError):  # then what is there is another program's
-                    with contextlib.suppress(NotFoundError):
-                        fs.move_seen(folder.absolute(new), folder.absolute(old), seen=data)
-                folder.journal.clear()
-            raise
-        with contextlib.suppress(LaminaError):  # `index --fix` leads a pointer to where its file went
+        with context.catalog.write("renaming a memory's file") as writer:  # nothing is changed before
+            if not write_planned(context, writer, change):
+                raise ConflictError(f"Others keep changing memory {id}.", hint="Repeat the call.", id=id)
+            # Synced: after a power cut nothing else tells that the pointer to the old name is this memory's.
+            journal = {"op": "rename", "id": id, "from": old, "path": new, "hash": row.hash.hex()}
+            folder.journal.write(journal, durable=True)
+            _move(folder, before.scope, old, new, data)
+            mirror.remove(writer.db, old)
+            mirror.put(writer.db, replace(row, path=new, stamp=folder.stamp_if(new, data)))
+            folder.forget_left(writer)
+        with contextlib.suppress(LaminaError):  # else whoever holds the folder next leads the pointer there
             rename_pointer(context, folder, old, new, id)
-        folder.journal.clear()
+            folder.journal.clear()
         with context.catalog.read("reading what was renamed") as reader:
             return context.current(reader, id).to_memory()
 
@@ -104,7 +102,11 @@ def _move(folder: Folder, scope: str, old: str, new: str, data: bytes) -> None:
         fs.make_dir(folder.at(posixpath.dirname(new)), mode=0o755 if scope == TEAM else 0o700)
     try:
         fs.move_seen(folder.absolute(old), folder.absolute(new, for_writing=True), seen=data)
+    except AlreadyExistsError:
+        folder.journal.clear()  # nothing was done
+        raise
     except (ConflictError, NotFoundError) as error:
+        folder.journal.clear()
         raise folder.conflict(old, None) from error
 
 

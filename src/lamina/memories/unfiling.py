@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from lamina import fs
-from lamina.errors import AlreadyExistsError, ConflictError, LaminaError, NotFoundError
+from lamina.errors import ConflictError, NotFoundError
 from lamina.memories.adoption import (
     content_hash,
     label,
 )
 from lamina.memories.context import Context
-from lamina.memories.filing import (
-    PRIVATE_MODE,
-    TEAM_MODE,
-)
-from lamina.memories.folder import MAX_FILE_BYTES, TEAM, Folder
+from lamina.memories.folder import MAX_FILE_BYTES, Folder
 from lamina.memories.pointers import add_pointers, remove_pointers
 from lamina.memories.revisions import plan_end, write_planned
 from lamina.memories.uses import write_uses
@@ -46,46 +40,35 @@ def delete_filed(context: Context, id: str) -> Deletion:
             data = None
         if data is not None and (row is None or content_hash(data) != row.hash):
             raise folder.conflict(path, None)
-        folder.journal.write({"op": "delete", "id": id, "path": path, "hash": "" if row is None else row.hash.hex()})
-        try:
-            with context.catalog.write("deleting a memory") as writer:  # whoever waits here has removed nothing yet
-                if not write_planned(context, writer, change):
-                    raise ConflictError(f"Others keep changing memory {id}.", hint="Repeat the call.", id=id)
-                remove_pointers(folder, [path])
-                if data is not None:
-                    _remove(folder, path, data)
-                mirror.remove(writer.db, path)
-                folder.forget_left(writer)
-                write_uses(context, writer)
-        except LaminaError:
-            with contextlib.suppress(LaminaError):  # else whoever holds the folder next finishes it
-                _bring_back(context, folder, record, data)
-            raise
+        with context.catalog.write("deleting a memory") as writer:  # nothing is removed before
+            if not write_planned(context, writer, change):
+                raise ConflictError(f"Others keep changing memory {id}.", hint="Repeat the call.", id=id)
+            known = "" if row is None else row.hash.hex()
+            folder.journal.write({"op": "delete", "id": id, "path": path, "hash": known})
+            remove_pointers(folder, [path])
+            if data is not None:
+                _remove(context, folder, record, data)
+            mirror.remove(writer.db, path)
+            folder.forget_left(writer)
+            write_uses(context, writer)
         folder.journal.clear()
     removed = {"row": 1, "text": change.passages, "vector": change.vectors, "file": int(data is not None)}
     return Deletion(id=id, purged=False, removed=removed, kept=("history: its past texts; purge=True scrubs them too",))
 
 
-def _remove(folder: Folder, path: str, data: bytes) -> None:
+def _remove(context: Context, folder: Folder, record: Record, data: bytes) -> None:
     """Remove a file that holds these bytes; one that is gone already is no failure.
 
     Raises:
-        ConflictError: Somebody wrote to it.
+        ConflictError: Somebody wrote to it; it has its pointer again.
     """
+    path = str(record.path)
     try:
         fs.remove_seen(folder.absolute(path), seen=data)
     except NotFoundError:
         pass
     except ConflictError as error:
-        raise folder.conflict(path, None) from error
-
-
-def _bring_back(context: Context, folder: Folder, record: Record, data: bytes | None) -> None:
-    """Undo a deletion whose row could not be ended: the file and its pointer are there again."""
-    path = str(record.path)
-    if data is not None:
-        with contextlib.suppress(AlreadyExistsError):
-            fs.write_file(folder.absolute(path), data, mode=TEAM_MODE if record.scope == TEAM else PRIVATE_MODE)
         if record.superseded_by is None:
             add_pointers(context, folder, [(path, *label(record))])
-    folder.journal.clear()
+        folder.journal.clear()
+        raise folder.conflict(path, None) from error

@@ -399,6 +399,12 @@ class ConnectionPool:
             if isinstance(mapped, PoisonedError):
                 self._poison = mapped
             raise mapped from error
+        except UnicodeDecodeError as error:  # bytes that are damaged can pass for text, in any column
+            raise CorruptionError(
+                f"{self.path} holds text that is no UTF-8 ({error.reason}), noticed while {doing}.",
+                hint="Run `lamina verify` to see what is affected and `lamina repair` to keep what is intact.",
+                path=str(self.path),
+            ) from error
 
 
 def _casefold(*values: Any) -> Any:

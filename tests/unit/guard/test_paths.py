@@ -237,3 +237,11 @@ def test_a_name_too_long_for_the_file_system_is_our_error(root: Path) -> None:
     """No foreign exception escapes, whatever the file system says of the name."""
     with pytest.raises(LaminaError):
         contained(root, "a" * 5000)
+
+
+def test_a_part_that_hides_an_encoded_root() -> None:
+    """What `./` hides is judged, too: the plain form of a name is a name that passes."""
+    with pytest.raises(InvalidInputError) as caught:
+        safe_relative("./%2f")
+
+    assert "absolute" == caught.value.details["reason"]

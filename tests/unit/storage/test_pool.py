@@ -310,6 +310,14 @@ def test_damaged_metadata_is_corruption(catalog: SqliteCatalog) -> None:
         reader.count(Filter(where=compile_where({"a": 1})))
 
 
+def test_bytes_that_pass_for_text_are_corruption(pool: ConnectionPool) -> None:
+    """A damaged page may hold text that is no UTF-8 in any column; it is our error, and the next read works."""
+    with pytest.raises(CorruptionError, match="UTF-8"), pool.read("looking") as db:
+        db.execute("SELECT CAST(x'8f' AS TEXT)").fetchall()
+    with pool.read() as db:
+        assert db.execute("SELECT 1").fetchall() == [(1,)]
+
+
 def test_errors_inside_a_read(pool: ConnectionPool) -> None:
     """A caller's own exception comes through and keeps the connection; one of SQLite's is translated and drops it."""
     with pytest.raises(ZeroDivisionError), pool.read() as kept:

@@ -52,7 +52,7 @@ def test_a_broken_workload_fails_the_test(tmp_path: Path) -> None:
 def test_a_workload_that_always_ends_first(tmp_path: Path) -> None:
     """Where no worker lives long enough to be killed, the run fails instead of counting nothing for ever."""
     with Killer("workload:finish", path=[HERE]) as killer, pytest.raises(AssertionError, match="before it can be"):
-        for _ in killer.kills(tmp_path, count=1, longest_s=1.0, seed=1):
+        for _ in killer.kills(tmp_path, count=1, longest_s=60.0, seed=1):
             pass
 
 

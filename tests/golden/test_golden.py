@@ -56,6 +56,40 @@ def test_a_golden_store_takes_writes(golden: tuple[Path, Path]) -> None:
         assert store.verify("full").ok
 
 
+def test_an_older_store_is_read_as_one_that_lacks_what_came_later(golden: tuple[Path, Path]) -> None:
+    """Opened for reading only, a store of every format answers every question; what it is too old to hold is empty."""
+    folder, path = golden
+    expected = json.loads(path.read_text("utf-8"))
+    with lamina.open(folder, embedder=TinyEmbedder(), read_only=True) as store:
+        assert len(store.memories.recall("memory", include=("memories", "patterns")).patterns) <= 5
+        assert {one.name for one in store.states.list()} == set(expected.get("states", {}))
+        assert store.patterns.query().count() == store.patterns.stats()["patterns"] == len(expected.get("patterns", ()))
+        assert store.sessions.count() == sum('"type": "session"' in line for line in expected.get("sessions", ()))
+        assert store.patterns.suggest(["edit"]) == [] or expected.get("patterns")
+        assert store.patterns.trends() == [] or expected.get("patterns")
+        assert store.stats()["patterns"] == len(expected.get("patterns", ()))
+        assert store.gc(dry_run=True)["bytes"] == 0
+        assert store.verify("full").ok
+        for write in (
+            lambda: store.states.commit("new", {}),
+            lambda: store.patterns.record(["edit"], type="x", success=True),
+            lambda: store.sessions.start(agent="me"),
+        ):
+            with pytest.raises(lamina.ReadOnlyError):
+                write()
+
+
+def test_a_reader_sees_what_came_after_it_opened_an_older_store(golden: tuple[Path, Path]) -> None:
+    """A reader of an older store sees what another process adds that brought it up to date."""
+    folder, _ = golden
+    with lamina.open(folder, embedder=TinyEmbedder(), read_only=True) as reader:
+        before = reader.patterns.query().count()
+        with lamina.open(folder, embedder=TinyEmbedder()) as writer:
+            writer.patterns.record(["look", "leap"], type="TestingPattern", success=True)
+
+        assert reader.patterns.query().count() == before + 1
+
+
 def test_this_version_has_a_golden_store(tmp_path: Path) -> None:
     """The format that this version writes is among the kept ones, and the builder still makes it."""
     made = build_golden(tmp_path)

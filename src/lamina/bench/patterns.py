@@ -36,7 +36,7 @@ OPTIONS: Final = (
 _SMALL: Final = 1_000
 _BUDGETS: Final = {
     "small": {"query_ms_p50": 0.2, "session_ms": 5.0, "cold_ms": 100.0, "memory_mb": 10.0},
-    "large": {"query_ms_p50": 1.0, "query_ms_p99": 5.0, "by_week_ms": 5.0, "related_ms": 10.0},
+    "large": {"slowest_ms_p50": 1.0, "slowest_ms_p99": 5.0, "by_week_ms": 5.0, "related_ms": 10.0},
 }
 _RATES: Final = {"uses_per_second": 20_000.0, "import_mb_per_second": 20.0, "learn_s": 60.0, "learn_again_s": 2.0}
 _COLD: Final = (
@@ -96,7 +96,7 @@ def _size(count: int, amount: int, queries: int) -> dict[str, Any]:
             rate = amount / (time.perf_counter() - started)
         bytes_on_disk = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
         with lamina.open(place, embedder="none", read_only=True) as store:
-            kinds = _queries(store.patterns, queries)
+            kinds, all_times = _queries(store.patterns, queries)
             hot = store.patterns.query().sort_by("usage").first()
             assert hot is not None
             assert hot.steps == HOT
@@ -110,8 +110,10 @@ def _size(count: int, amount: int, queries: int) -> dict[str, Any]:
             "uses": amount,
             "sessions": sessions,
             "queries": kinds,
-            "query_ms_p50": max(kind["p50"] for kind in kinds.values()),
-            "query_ms_p99": max(kind["p99"] for kind in kinds.values()),
+            "query_ms_p50": statistics.median(all_times) * 1000,
+            "query_ms_p99": percentile(all_times, 0.99) * 1000,
+            "slowest_ms_p50": max(kind["p50"] for kind in kinds.values()),
+            "slowest_ms_p99": max(kind["p99"] for kind in kinds.values()),
             "by_week_ms": by_week,
             "by_week_zoned_ms": zoned,
             "hot_uses": hot.uses,
@@ -132,8 +134,8 @@ def _size(count: int, amount: int, queries: int) -> dict[str, Any]:
     return entry
 
 
-def _queries(patterns: Patterns, count: int) -> dict[str, dict[str, float]]:
-    """Milliseconds of each kind of query, ten answers each; a share is how many of all patterns fit."""
+def _queries(patterns: Patterns, count: int) -> tuple[dict[str, dict[str, float]], list[float]]:
+    """Milliseconds of each kind of query, ten answers each, and the seconds of all; a share says how many fit."""
     begin, span = START, timedelta(days=330)
     ask = patterns.query
     kinds: dict[str, Callable[[], Any]] = {
@@ -157,10 +159,12 @@ def _queries(patterns: Patterns, count: int) -> dict[str, dict[str, float]]:
         "by rate, with a file": lambda: ask().with_file("f10").sort_by("success_rate").limit(10).all(),
     }
     found: dict[str, dict[str, float]] = {}
+    everything: list[float] = []
     for name, query in kinds.items():
         times = _times(query, count)
         found[name] = {"p50": statistics.median(times) * 1000, "p99": percentile(times, 0.99) * 1000}
-    return found
+        everything += times
+    return found, everything
 
 
 def _related(patterns: Patterns, hot: str) -> dict[str, float]:
@@ -293,6 +297,7 @@ def summary(result: dict[str, Any]) -> list[str]:
         lines += [
             f"  {name:<28}{kind['p50']:9.3f} ms p50{kind['p99']:9.3f} ms p99" for name, kind in entry["queries"].items()
         ]
+        lines.append(f"  {'all questions':<28}{entry['query_ms_p50']:9.3f} ms p50{entry['query_ms_p99']:9.3f} ms p99")
         rest = {
             f"by_week over {entry['hot_uses']:,} uses": entry["by_week_ms"],
             "  in another time zone": entry["by_week_zoned_ms"],

@@ -111,7 +111,7 @@ def _copy_files(context: Context, folder: Path, dest: Path) -> None:
     """Copy memory files and indexes with their rights; the copy's catalog knows them again by their content."""
     found = scan(folder, ignore=context.settings.ignore)
     with context.catalog.read("listing files") as reader:
-        known = mirror.stamps(reader.db) if context.catalog.format >= mirror.SINCE else {}
+        known = mirror.stamps(reader.db)
     for path in sorted({*found.files, *found.indexes, *known}):
         source, target = Path(context.folder.at(path)), dest / path
         try:

@@ -22,7 +22,7 @@ from lamina.maintain.salvage import TABLES, check_damage, open_file, salvage_row
 from lamina.maintain.verify import covers, lost_vectors, token_count, wrong_vectors
 from lamina.memories.context import Context
 from lamina.memories.drafts import bands_of, indexed
-from lamina.patterns.upkeep import SINCE, rebuild_patterns
+from lamina.patterns.upkeep import rebuild_patterns
 from lamina.search.passages import cut
 from lamina.states.context import StatesContext
 from lamina.states.mend import mend
@@ -83,10 +83,8 @@ def rebuild(context: Context) -> RepairReport:
             for record in records()
             if not record.valid_to
         )
-        if context.catalog.format >= mirror.SINCE:
-            mirror.drop_unmatched(writer.db)  # their files are looked at anew when the store is opened
-        if context.catalog.format >= SINCE:
-            rebuild_patterns(writer)
+        mirror.drop_unmatched(writer.db)  # their files are looked at anew when the store is opened
+        rebuild_patterns(writer)
         writer.announce_all()
     return RepairReport(
         rebuilt=("passages", "tags", "text indexes", "near-duplicate bands", "counts of patterns"),

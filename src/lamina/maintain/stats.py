@@ -8,7 +8,6 @@ from typing import Any
 
 from lamina.config import ENGINE_FOLDER
 from lamina.memories.context import Context
-from lamina.patterns.upkeep import SINCE
 from lamina.storage.reader import Reader
 from lamina.storage.records import from_micros
 from lamina.types import MEMORY_TYPES
@@ -42,7 +41,7 @@ def store_stats(folder: Path, context: Context) -> dict[str, Any]:
             f"SELECT count(*) FROM memory m WHERE m.path IS NOT NULL AND {condition.text}", condition.bindings
         ).fetchall()[0][0]
         dictionary = reader.newest_dictionary()
-        patterns = _pattern_counts(reader) if context.scopes is None and context.catalog.format >= SINCE else {}
+        patterns = _pattern_counts(reader) if context.scopes is None else {}
     return {
         "location": str(folder),
         "format": context.catalog.format,

@@ -16,7 +16,7 @@ from lamina.memories.drafts import embed_texts, indexed
 from lamina.patterns import upkeep
 from lamina.search import duplicates
 from lamina.search.tokens import tokens
-from lamina.storage import fts, mirror
+from lamina.storage import fts
 from lamina.storage.migrations import FORMAT_VERSION, schema, wanted_schema
 from lamina.storage.names import NameKind
 from lamina.storage.reader import Reader
@@ -49,13 +49,12 @@ def verify_store(context: Context, level: str) -> VerifyReport:
             problems += _limited(_pages(reader, full=level == "full", checked=checked))
             if not problems:
                 problems += _limited(_structure(context, reader, checked))
-                if context.catalog.format >= upkeep.SINCE:
-                    problems += _limited(upkeep.problems(reader, checked))
+                problems += _limited(upkeep.problems(reader, checked))
             if level != "structure" and not any(problem.code == "page-damaged" for problem in problems):
                 problems += _limited(_contents(context, reader, full=level == "full", checked=checked))
-                if level == "full" and context.catalog.format >= upkeep.SINCE:
+                if level == "full":
                     problems += _limited(upkeep.content_problems(reader, context.catalog.codec, checked))
-        if context.catalog.format >= mirror.SINCE and not any(problem.code == "page-damaged" for problem in problems):
+        if not any(problem.code == "page-damaged" for problem in problems):
             problems += _limited(check_files(context, full=level == "full", checked=checked))
     except CorruptionError as error:
         problems.append(_problem("page-damaged", str(context.catalog.path), error.message, _REPAIR))

@@ -127,7 +127,7 @@ def _audit(context: Context, scope: str | None) -> _Audit:
     with context.catalog.read("auditing the indexes") as reader:
         seqs = [row[0] for row in reader.db.execute("SELECT seq FROM memory WHERE path IS NOT NULL AND valid_to = 0")]
         records = {str(record.path): record for record in reader.records(seqs).values() if record.scope in scopes}
-        told = mirror.stamps(reader.db) if context.catalog.format >= mirror.SINCE else {}
+        told = mirror.stamps(reader.db)
     audit = _Audit(context, folder, scopes, records, [])
     audit.problems += [problem for problem in found.problems if scope_of(problem.where) in scopes]
     for path, (_, _, text) in sorted(told.items()):

@@ -132,8 +132,6 @@ def sync_at_open(context: Context) -> tuple[SyncReport | None, tuple[str, ...]]:
         What was taken over, None where the catalog may be behind the files; and what a reader should know.
     """
     folder = context.folder
-    if context.catalog.format < mirror.SINCE:
-        return SyncReport(), ()
     try:
         if context.catalog.read_only:
             found = look(context)

@@ -2,9 +2,9 @@
 
 There are two ways to answer. Walk the index of the wanted order and test the filters, until enough were found: good
 where many patterns fit. Or take the filter that the fewest patterns fit and sort those: good where few do. With N
-patterns of which n fit, finding k costs about k N / n steps the one way and n the other, so the second is taken up to
-n = sqrt(k N). How many fit is looked up first, in at most so many entries of an index for each filter, and neither way
-has to go through all patterns.
+patterns of which n fit, finding k costs about k N / n steps the one way and n the other, each of which takes four times
+as long, so the second is taken up to n = sqrt(k N) / 2. How many fit is looked up first, in at most so many entries of
+an index for each filter, and neither way has to go through all patterns.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _narrowest(reader: Reader, filters: Filters, limit: int | None, *, counting:
     if not sources:
         return None
     ((last,),) = reader.db.execute("SELECT coalesce(max(seq), 0) FROM pattern").fetchall()
-    few = _MOST if limit is None or counting else min(_MOST, max(_LEAST, int((limit * last) ** 0.5)))
+    few = _MOST if limit is None or counting else min(_MOST, max(_LEAST, int((limit * last) ** 0.5) // 2))
     best: tuple[int, _Source] | None = None
     for source in sources:
         most = few if best is None else best[0]

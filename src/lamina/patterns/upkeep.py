@@ -15,10 +15,8 @@ from lamina.storage.reader import Reader
 from lamina.storage.writer import Writer
 from lamina.types import Problem
 
-__all__ = ["SINCE", "content_problems", "problems", "rebuild_patterns"]
+__all__ = ["content_problems", "problems", "rebuild_patterns"]
 
-SINCE = 4
-"""The first format whose catalog holds sessions and patterns; one opened for reading only may be older."""
 _REPAIR = "Run `lamina repair`."
 
 

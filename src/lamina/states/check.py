@@ -9,7 +9,7 @@ from typing import Any
 from lamina.errors import CorruptionError, LaminaError
 from lamina.states.context import StatesContext
 from lamina.states.manifest import Manifest
-from lamina.states.rows import has_states, load_manifest
+from lamina.states.rows import load_manifest
 from lamina.storage.objects import Stored, find_objects
 from lamina.storage.packs import read_pack
 from lamina.types import Problem
@@ -63,8 +63,6 @@ def examine(context: StatesContext, level: str) -> Findings:
     findings = Findings()
     with context.catalog.read("verifying states") as reader:
         db = reader.db
-        if not has_states(db):
-            return findings
         known_damage = _versions(db, findings)
         wanted: dict[bytes, int] = {}
         for seq, manifest in findings.manifests.items():

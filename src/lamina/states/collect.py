@@ -12,7 +12,7 @@ from typing import Any
 
 from lamina.errors import CorruptionError, LaminaError
 from lamina.states.context import StatesContext, boot_id
-from lamina.states.rows import DOOMED, has_states, remove_versions, walk_manifests
+from lamina.states.rows import DOOMED, remove_versions, walk_manifests
 from lamina.storage.objects import Stored, batches, find_objects
 from lamina.storage.packs import PackWriter
 from lamina.storage.shards import Encoded
@@ -44,9 +44,6 @@ def collect(context: StatesContext, *, dry_run: bool) -> dict[str, Any]:
         ``versions`` and ``objects`` that went, ``packs_removed`` and ``packs_rewritten``, ``bytes`` of files given
         back, ``damaged`` packs that were left as they are, and ``dry_run``.
     """
-    with context.catalog.read("looking for states") as reader:
-        if not has_states(reader.db):
-            return {**dict.fromkeys(_COUNTS, 0), "damaged": [], "dry_run": dry_run}
     if dry_run:
         return _estimate(context)
     versions = _remove_gone(context)

@@ -13,7 +13,6 @@ from lamina.states.rows import (
     DOOMED,
     TAG,
     find_version,
-    has_states,
     head_of,
     insert_version,
     names_of,
@@ -80,8 +79,6 @@ def list_states(context: StatesContext) -> list[StateInfo]:
     found = []
     with context.catalog.read("listing states") as reader:
         db = reader.db
-        if not has_states(db):
-            return []
         rows = db.execute(
             "SELECT s.id, s.name, s.created_at, count(v.seq), max(v.created_at), max(v.seq) FROM state s "
             "JOIN state_version v ON v.state = s.id AND v.gone = 0 GROUP BY s.id ORDER BY s.name"

@@ -18,7 +18,6 @@ __all__ = [
     "TAG",
     "find_state",
     "find_version",
-    "has_states",
     "head_of",
     "insert_version",
     "load_manifest",
@@ -38,11 +37,6 @@ _MOST_DEPTH = 16
 _SHORTEST_PREFIX = 6
 
 
-def has_states(db: Any) -> bool:
-    """Return whether the catalog has the tables of states; one of an older format, opened for reading, has not."""
-    return bool(db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'state_version'").fetchall())
-
-
 def find_state(db: Any, name: str) -> int | None:
     """Return the number of a state, or None."""
     found = db.execute("SELECT id FROM state WHERE name = ?", (name,)).fetchall()
@@ -55,10 +49,10 @@ def state_named(db: Any, name: str) -> int:
     Raises:
         NotFoundError: There is none of that name.
     """
-    number = find_state(db, name) if has_states(db) else None
+    number = find_state(db, name)
     if number is None:
         sql = "SELECT name FROM state WHERE instr(name, char(0)) = 0 ORDER BY name LIMIT 6"
-        near = [row[0] for row in db.execute(sql).fetchall()] if has_states(db) else []
+        near = [row[0] for row in db.execute(sql).fetchall()]
         hint = f"There are: {', '.join(near)}." if near else "Commit one first."
         raise NotFoundError(f"There is no state {name!r}.", hint=hint, name=name)
     return number

@@ -9,7 +9,6 @@ from __future__ import annotations
 from lamina.errors import LaminaError
 from lamina.states.context import StatesContext, boot_id
 from lamina.states.mend import mend
-from lamina.states.rows import has_states
 from lamina.storage.objects import find_objects
 from lamina.storage.packs import read_pack
 
@@ -20,8 +19,6 @@ def settle_packs(context: StatesContext) -> None:
     """Look at packs that an earlier boot left unsynced; does nothing where there are none, which is the rule."""
     with context.catalog.read("looking for unsynced packs") as reader:
         db = reader.db
-        if not has_states(db):
-            return
         rows = db.execute("SELECT id, name FROM pack WHERE synced = 0 AND boot <> ?", (boot_id(),)).fetchall()
     if not rows or context.catalog.read_only:
         return  # a reader verifies every frame anyway

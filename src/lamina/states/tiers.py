@@ -19,7 +19,7 @@ from lamina.errors import LaminaError
 from lamina.states.collect import collect, move_objects
 from lamina.states.context import StatesContext
 from lamina.states.draft import flush_reads
-from lamina.states.rows import BRANCH, has_states, walk_manifests
+from lamina.states.rows import BRANCH, walk_manifests
 from lamina.storage.frames import COLD_GAIN, Coding, choose
 from lamina.storage.objects import Stored, find_objects
 from lamina.storage.shards import Encoded, FrameTable, ObjectKind, encode_object
@@ -36,8 +36,6 @@ def tier_stats(context: StatesContext) -> dict[str, Any]:
     """Return counts and sizes of states, and bytes, hits and moves of each tier."""
     with context.catalog.read("counting states") as reader:
         db = reader.db
-        if not has_states(db):
-            return {"states": 0, "versions": 0}
         states, versions = db.execute(
             "SELECT (SELECT count(*) FROM state WHERE instr(name, char(0)) = 0), "
             "(SELECT count(*) FROM state_version WHERE gone = 0)"
@@ -72,7 +70,7 @@ def tier_stats(context: StatesContext) -> dict[str, Any]:
 def move_tiers(context: StatesContext) -> dict[str, Any]:
     """Move shards by the policy above; returns how many went to each tier, and the bytes before and after."""
     with context.catalog.read("looking at tiers") as reader:
-        if not has_states(reader.db) or not reader.db.execute("SELECT 1 FROM object LIMIT 1").fetchall():
+        if not reader.db.execute("SELECT 1 FROM object LIMIT 1").fetchall():
             return {"to_warm": 0, "to_cold": 0, "bytes_saved": 0}
     if context.used:
         with context.catalog.write("counting reads") as writer:

@@ -30,6 +30,7 @@ from lamina.errors import (
     ReadOnlyError,
     StorageError,
 )
+from lamina.storage.migrations import lend_tables
 
 __all__ = ["ConnectionPool", "translate_sqlite"]
 
@@ -123,6 +124,8 @@ class ConnectionPool:
         self._log_pages = 0
         self._snapshot: tuple[int, int, int] | None = None
         """State of the file, where it can only be read as if nobody wrote it."""
+        self._lent: int | None = None
+        """Format of the catalog, where it is from before some tables and readers were given empty ones."""
         self._checkpoint_lock = fs.FileLock(path.parent / "checkpoint.lock")
 
     @property
@@ -313,9 +316,11 @@ class ConnectionPool:
             for connection in stale:
                 _close(connection)
         with self._idle_lock:
-            if self._idle:
-                return self._idle.pop()
-        return self._open(writing=False)
+            idle = self._idle.pop() if self._idle else None
+        if idle is not None and self._lent is not None and idle.pragma("user_version") != self._lent:
+            _close(idle)  # somebody brought the catalog up to date: what was lent hides what is there now
+            idle = None
+        return idle or self._open(writing=False)
 
     def _put_back(self, connection: apsw.Connection) -> None:
         with self._idle_lock:
@@ -363,11 +368,13 @@ class ConnectionPool:
 
     def _configure(self, connection: apsw.Connection, *, writing: bool) -> None:
         connection.set_busy_handler(_patience(self._busy_timeout))
-        connection.pragma("query_only", not writing)
         connection.create_scalar_function("casefold", _casefold, 1, deterministic=True)
         connection.pragma("cache_size", -8192)
         connection.pragma("temp_store", 2)
         connection.pragma("trusted_schema", False)
+        if self.read_only:
+            self._lent = lend_tables(connection)
+        connection.pragma("query_only", not writing)
         connection.pragma("cell_size_check", True)
         if writing:
             connection.pragma("synchronous", "NORMAL" if self._relaxed else "FULL")

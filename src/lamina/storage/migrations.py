@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import apsw
@@ -17,7 +18,16 @@ from lamina.errors import FormatError
 from lamina.storage import fts
 from lamina.storage.codecs import damaged
 
-__all__ = ["APPLICATION_ID", "FORMAT_VERSION", "MIGRATIONS", "check_format", "migrate", "schema", "wanted_schema"]
+__all__ = [
+    "APPLICATION_ID",
+    "FORMAT_VERSION",
+    "MIGRATIONS",
+    "check_format",
+    "lend_tables",
+    "migrate",
+    "schema",
+    "wanted_schema",
+]
 
 APPLICATION_ID = 0x4C414D4E  # "LAMN"
 READER_FEATURES = frozenset({"zstd", "tokens-1"})
@@ -388,6 +398,40 @@ def wanted_schema(version: int | None = None) -> set[tuple[Any, ...]]:
         return schema(draft)
     finally:
         draft.close(True)
+
+
+def lend_tables(db: apsw.Connection) -> int | None:
+    """Give a connection that only reads, of a catalog from before some tables, empty ones of its own in their place.
+
+    Whoever reads then needs no case for what an older catalog does not have.
+
+    Returns:
+        The number of migrations the catalog has had; None where it lacks nothing.
+    """
+    version = int(db.pragma("user_version"))
+    if not 0 < version < FORMAT_VERSION or db.pragma("application_id") != APPLICATION_ID:
+        return None
+    for sql in _tables_since(version):
+        db.execute(sql)
+    return version
+
+
+@cache
+def _tables_since(version: int) -> tuple[str, ...]:
+    """Return what makes, as temporary ones, the tables that came after ``version`` migrations, and their indexes."""
+    known = {name for _, name, _, _ in wanted_schema(version)}
+    new = [row for row in wanted_schema() if row[1] not in known and row[3] is not None]
+    tables = {name for kind, name, _, _ in new if kind == "table"}
+    # Without AUTOINCREMENT, which would put a sqlite_sequence of its own before the catalog's.
+    made = [
+        sql.replace("CREATE TABLE ", "CREATE TEMP TABLE ", 1).replace(" AUTOINCREMENT", "")
+        for kind, _, _, sql in new
+        if kind == "table"
+    ]
+    made += [
+        sql.replace(" INDEX ", " INDEX temp.", 1) for kind, _, table, sql in new if kind == "index" and table in tables
+    ]
+    return tuple(made)
 
 
 def check_format(db: Any, where: str) -> tuple[int, bool]:

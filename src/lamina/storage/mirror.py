@@ -14,7 +14,6 @@ from typing import Any
 from lamina.types import Problem
 
 __all__ = [
-    "SINCE",
     "UNSURE",
     "FileRow",
     "Stamp",
@@ -35,8 +34,6 @@ __all__ = [
 
 Stamp = tuple[int, int, int, int]
 """``(size, mtime, ctime, inode)``: bytes, nanoseconds, nanoseconds, number."""
-SINCE = 2
-"""Format version from which a catalog has this table."""
 UNSURE: Stamp = (-1, 0, 0, 0)
 """Fits no file: it is read again at the next look."""
 

@@ -93,8 +93,9 @@ def check_strings(values: object, what: str, *, least: int = 0, most: int = 1_00
     if not isinstance(values, (list, tuple)) and (isinstance(values, (str, bytes)) or not isinstance(values, Iterable)):
         raise bad(f"{what} is {shown(values)}, not a list.", "Pass a list of strings.")
     found = []
+    entry = f"an entry of {what}"
     for value in values:
-        line = check_line(value, f"an entry of {what}")
+        line = check_line(value, entry)
         if line is None:
             raise bad(f"{what} has an empty entry.", "Leave it out.")
         found.append(line)
@@ -111,8 +112,12 @@ def check_files(values: object) -> tuple[str, ...]:
         return ()
     if isinstance(values, (str, bytes, os.PathLike)) or not isinstance(values, Iterable):
         raise bad(f"files is {shown(values)}, not a list.", "Pass a list of paths.")
-    texts = [os.fspath(value) if isinstance(value, os.PathLike) else value for value in values]
+    texts = [value if isinstance(value, str) else _path_text(value) for value in values]
     return tuple(dict.fromkeys(check_strings(texts, "files")))
+
+
+def _path_text(value: object) -> object:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def check_whole(value: object, what: str, low: int, high: int) -> int:

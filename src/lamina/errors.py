@@ -24,6 +24,7 @@ Each error carries ``code`` (stable, append-only), ``message`` (what happened, t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 __all__ = [
@@ -163,3 +164,15 @@ class ClosedError(LaminaError, RuntimeError):
 
 for _name in __all__:  # tracebacks show the public path
     globals()[_name].__module__ = "lamina"
+
+
+def there_are(wanted: str, names: Sequence[str], *, most: int = 6) -> str:
+    """Return the hint that says what there is instead of ``wanted``, what is spelled alike first; empty for nothing."""
+    if not names:
+        return ""
+    from difflib import get_close_matches
+
+    alike = get_close_matches(wanted, names, n=3, cutoff=0.6)
+    shown = [*alike, *(name for name in names if name not in alike)][:most]
+    rest = len(names) - len(shown)
+    return f"There are: {', '.join(shown)}{f' and {rest:,} more' if rest else ''}."

@@ -79,3 +79,13 @@ def test_what_json_prints() -> None:
 def test_the_message_stands_alone_without_a_hint() -> None:
     """Text of an error has no blank at its end."""
     assert "It went wrong." == str(lamina.NotFoundError("It went wrong."))
+
+
+def test_what_there_is_instead_is_named() -> None:
+    """A hint for a name that is not there begins with those spelled alike, and counts what it leaves out."""
+    names = [f"run-{number}" for number in range(8)] + ["net"]
+
+    assert errors.there_are("nett", names).startswith("There are: net, run-0")
+    assert errors.there_are("nett", names).endswith(" and 3 more.")
+    assert errors.there_are("x", ["a", "b"]) == "There are: a, b."
+    assert errors.there_are("x", []) == ""

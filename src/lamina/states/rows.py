@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from lamina.errors import InvalidInputError, NotFoundError
+from lamina.errors import InvalidInputError, NotFoundError, there_are
 from lamina.states.manifest import Head, Manifest, pack_body, unpack_body
 from lamina.states.types import Version
 from lamina.storage.records import from_micros, to_micros
@@ -51,10 +51,10 @@ def state_named(db: Any, name: str) -> int:
     """
     number = find_state(db, name)
     if number is None:
-        sql = "SELECT name FROM state WHERE instr(name, char(0)) = 0 ORDER BY name LIMIT 6"
-        near = [row[0] for row in db.execute(sql).fetchall()]
-        hint = f"There are: {', '.join(near)}." if near else "Commit one first."
-        raise NotFoundError(f"There is no state {name!r}.", hint=hint, name=name)
+        there = [row[0] for row in db.execute("SELECT name FROM state WHERE instr(name, char(0)) = 0 ORDER BY name")]
+        raise NotFoundError(
+            f"There is no state {name!r}.", hint=there_are(name, there) or "Commit one first.", name=name
+        )
     return number
 
 

@@ -44,6 +44,7 @@ def command(shell: Shell) -> ExitCode:
         with shell.open() as store:
             stats = store.stats()
             document |= {name: stats.get(name) for name in _SHOWN}
+            document |= {name: stats["states"].get(name) for name in ("states", "versions")}
             document |= {"exists": True, "embedder": store.embedder, "notices": list(store.notices)}
             document["files"] = None if store.synced is None else store.synced.files
             document["problems"] = [] if store.synced is None else to_json(store.synced.problems)
@@ -83,7 +84,10 @@ def command(shell: Shell) -> ExitCode:
     return ExitCode.OK
 
 
-_SHOWN = ("format", "memories", "by_scope", "by_type", "vectors_waiting", "embedder_recorded", "bytes_on_disk")
+_SHOWN = (
+    "format", "memories", "by_scope", "by_type", "sessions", "patterns", "pattern_uses", "vectors_waiting",
+    "embedder_recorded", "bytes_on_disk",
+)  # fmt: skip
 
 
 def _lines(shell: Shell, document: dict[str, Any]) -> Iterator[str]:
@@ -95,6 +99,12 @@ def _lines(shell: Shell, document: dict[str, Any]) -> Iterator[str]:
         if document["by_type"]:
             yield f"types      {_split(document['by_type']).strip(' ()')}"
         yield from _files(document)
+        if document["states"]:
+            yield f"states     {document['states']:,}, {counted(document['versions'], 'version')}"
+        if document["patterns"]:
+            yield f"patterns   {document['patterns']:,}, {counted(document['pattern_uses'], 'use')}"
+        if document["sessions"]:
+            yield f"sessions   {document['sessions']:,}"
         yield f"embedder   {document['embedder'] or 'none: recall matches words only'}"
         if document["vectors_waiting"]:
             yield f"           {document['vectors_waiting']:,} vectors wait for `lamina reindex`"

@@ -355,10 +355,42 @@ class LaminaInt8(Lamina):
     precision = "int8"
 
 
+class LaminaDelta(Lamina):
+    """The same, read through eight patches of 1 % of the rows each, as after so many updates."""
+
+    name = "lamina, delta"
+
+    def save(self, array: Array) -> None:
+        """Commit it; the first time, update eight times as well."""
+        fresh = not self._store.states.list()
+        super().save(array)
+        rng = np.random.default_rng(8)
+        for _ in range(8 if fresh else 0):
+            rows = np.sort(rng.choice(len(array), max(1, len(array) // 100), replace=False))
+            self._store.states.update("w", {"w": (rows, array[rows])})
+
+
+class LaminaTiers(Lamina):
+    """The same, moved to the cold tier and restored from there."""
+
+    name = "lamina, tiers"
+
+    def save(self, array: Array) -> None:
+        """Commit it; the first time, put something else in its place, let it go cold, and restore it."""
+        fresh = not self._store.states.list()
+        super().save(array)
+        if fresh:
+            version = self._store.states.log("w", limit=1)[0]
+            self._store.states.commit("w", {"w": np.zeros_like(array)})
+            self._store.optimize()
+            self._store.states.restore("w", version)
+
+
 def methods() -> list[tuple[str, Callable[[Path], Method], str | None, int]]:
     """Return name, maker, the package that is missing (or None) and share of the rows of each method."""
     kinds: list[type[Method]] = [
-        Json, Protobuf, Npy, Safetensors, Zarr, Icechunk, Lamina, LaminaUpdate, LaminaRelaxed, LaminaHalf, LaminaInt8
+        Json, Protobuf, Npy, Safetensors, Zarr, Icechunk, Lamina, LaminaUpdate, LaminaRelaxed, LaminaHalf, LaminaInt8,
+        LaminaDelta, LaminaTiers,
     ]  # fmt: skip
     return [(kind.name, kind, None if _there(kind.needs) else kind.needs, kind.share) for kind in kinds]
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from lamina.bench import BenchOption
+from lamina.bench._collect import BUDGETS as COLLECT_BUDGETS
+from lamina.bench._collect import measure_collection
 from lamina.bench._grid import BUDGETS, measure_grid
 from lamina.bench._measure import anonymous_memory, fresh_environment, machine
 from lamina.bench._state_turns import measure_changes, measure_saves, timed
@@ -49,8 +51,8 @@ def run(
     Returns:
         ``noise`` and ``real``: for each method its seconds and bytes; ``baseline``: saves in turn with writing and
         fsyncing the same bytes; ``turns``: changes and cold rows in turn with Icechunk and the disk; ``grid``: a small
-        grid saved often; ``memory``: anonymous bytes of fresh processes; ``ratios`` to the peers,
-        ``budgets`` and ``ok``.
+        grid saved often; ``gc``: what letting most versions go leaves behind; ``memory``: anonymous bytes of fresh
+        processes; ``ratios`` to the peers, ``budgets`` and ``ok``.
     """
     import numpy as np
 
@@ -65,6 +67,7 @@ def run(
         weights = _weights(real)
         found, _ = _measure(folder, weights, only or "lamina") if weights is not None else ({}, {})
         grid = measure_grid(folder, commits)
+        collection = measure_collection(folder)
     result: dict[str, Any] = {
         "benchmark": "states",
         "machine": machine(),
@@ -76,6 +79,7 @@ def run(
         "skipped": skipped,
         "real": {"rows": len(weights), "raw_bytes": weights.nbytes, **found} if weights is not None else None,
         "grid": grid,
+        "gc": collection,
         "memory": memory,
         "ratios": _ratios(measured, baseline, turns),
     }
@@ -244,7 +248,7 @@ def _ratios(measured: dict[str, Any], baseline: dict[str, Any], turns: dict[str,
 
 def _budgets(result: dict[str, Any]) -> dict[str, bool | None]:
     """Which of the budgets were met; None where a peer that one is compared with is not there."""
-    ratios, grid, memory = result["ratios"], result["grid"], result["memory"]
+    ratios, grid, memory, collection = result["ratios"], result["grid"], result["memory"], result["gc"]
     raw = result["rows"] * result["dim"] * 4
     noise, real = result["noise"], result["real"] or {}
     ours, half, int8 = (noise.get(name, {}) for name in ("lamina", "lamina, float16", "lamina, int8"))
@@ -274,6 +278,7 @@ def _budgets(result: dict[str, Any]) -> dict[str, bool | None]:
         "int8 at most 27 % of raw": most(int8.get("bytes"), 0.27 * raw),
         "real weights at most 90 % of raw": most(weights.get("bytes"), 0.9 * real.get("raw_bytes", 0)),
         **{name: most(grid[field], bound) for name, (field, bound) in BUDGETS.items()},
+        **{name: most(collection[field], bound) for name, (field, bound) in COLLECT_BUDGETS.items()},
         "commit within the arrays + 10 %": most(memory["commit"], max(0.1 * raw, 64 << 20)),
         "1,000 slots within 40 MB": most(memory["slots"], 40 << 20),
     }
@@ -294,6 +299,10 @@ def summary(result: dict[str, Any]) -> list[str]:
     sizes = f"{grid['object_bytes']:.0f} object bytes, {grid['fsyncs']:.0f} fsync"
     after = f"{grid['files']} files, {grid['store_bytes'] / 1e6:.1f} MB, opened in {grid['open'] * 1e3:.1f} ms"
     lines += ["", f"grid: {times}; {sizes}; after {grid['commits']:,} commits {after}", ""]
+    collection = result["gc"]
+    kept = f"{collection['kept']} of {collection['versions']} versions kept"
+    sizes = f"{collection['before'] / 1e6:,.0f} MB became {collection['after'] / 1e6:,.0f} MB"
+    lines[-1:] = [f"gc: {kept}, {sizes}; dead are {collection['dead_share']:.1%} of the live bytes", ""]
     marks = {True: "met", False: "MISSED", None: "not measured"}
     return lines + [f"  {marks[met]:12}  {name}" for name, met in result["budgets"].items()]
 

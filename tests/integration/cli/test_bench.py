@@ -295,13 +295,15 @@ def test_states_are_measured(cli: Cli) -> None:
     result = cli("bench", "states", "--rows", "3000", "--dim", "16", "--commits", "200", "--json").json
     everything = {
         "single JSON", "np.save", "safetensors", "protobuf shards", "zarr", "icechunk", "lamina", "lamina, update",
-        "lamina, relaxed", "lamina, float16", "lamina, int8",
+        "lamina, relaxed", "lamina, float16", "lamina, int8", "lamina, delta", "lamina, tiers",
     }  # fmt: skip
     assert everything == {*result["noise"], *result["skipped"]}
     for name, facts in result["noise"].items():
         assert facts["exact"] == (name not in {"lamina, float16", "lamina, int8"})
         assert facts["save"] > 0
         assert facts["bytes"] > 0
+    assert result["gc"]["after"] < result["gc"]["before"]
+    assert result["gc"]["dead_share"] <= 0.25
     assert result["grid"]["fsyncs"] == 1
     assert result["grid"]["object_bytes"] <= 200
     assert result["grid"]["files"] < 50

@@ -65,7 +65,7 @@ def _names(db: Any, findings: Findings, damaged: set[int]) -> list[Problem]:
             names = [one.head.name for one in findings.manifests.values()]
             name = names[0] if names and len(set(names)) == 1 else f"recovered-{state}"
             db.execute("INSERT INTO state (id, name, created_at) VALUES (?, ?, 0)", (state, name))
-    rows = db.execute("SELECT state, kind, name, version FROM state_ref WHERE version IS NOT NULL").fetchall()
+    rows = db.execute("SELECT state, kind, name, version FROM state_ref WHERE kind < 3 AND version IS NOT NULL").fetchall()
     for state, kind, name, version in rows:
         alive = db.execute("SELECT 1 FROM state_version WHERE seq = ? AND gone = 0", (version,)).fetchall()
         there = bool(alive) and version in findings.manifests

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from lamina.errors import InvalidInputError
 from lamina.states.context import StatesContext
 
 if TYPE_CHECKING:
@@ -42,10 +43,23 @@ class States:
 
         return Background()
 
-    def _settle(self, name: str, branch: str | None) -> None:
-        """Wait for a commit of the branch in the background, and raise its failure."""
+    def _settle(self, name: str | None = None, branch: str | None = None) -> None:
+        """Wait for what is committed in the background, of a branch, a state or all, and raise its failure."""
         if "_background" in self.__dict__:
-            self._background.settle(name, branch or "main")
+            self._background.settle(name, branch)
+
+    def _version(self, ref: Any) -> Any:
+        """Return a ref, or the version of a commit that was pending, waiting for it."""
+        if "_background" not in self.__dict__:
+            return ref
+        from lamina.states.pending import PendingVersion
+
+        return ref.result() if isinstance(ref, PendingVersion) else ref
+
+    def _settled(self, name: str, ref: Any) -> Any:
+        """Wait likewise for a state, and return the ref as :meth:`_version` does."""
+        self._settle(name)
+        return self._version(ref)
 
     @overload
     def commit(
@@ -113,7 +127,8 @@ class States:
                 come back in their own dtype, rounded. Exact when None.
             wait: False copies the arrays, returns at once and works in the background, one commit a branch at a time;
                 ``.result()`` of what is returned waits, and a failure is raised there, by the next call that concerns
-                the branch, or by ``close``.
+                the state, or by ``close``. Every call that concerns the state waits for it, but a commit or update of
+                another branch.
             creator: Who made it.
             progress: Called with the shards done and the shards there are, array by array.
 
@@ -126,6 +141,7 @@ class States:
         from lamina.states.commit import commit
 
         self._settle(name, branch)
+        parent = self._version(parent)
         given: Any = arrays
         if not isinstance(given, Mapping) and hasattr(given, "to_state"):
             given, own = given.to_state()
@@ -168,14 +184,13 @@ class States:
         """
         from lamina.states.history import open_version
 
-        if isinstance(ref, str):
-            self._settle(name, ref)
-        return open_version(self.context, name, ref)
+        return open_version(self.context, name, self._settled(name, ref))
 
     def list(self) -> list[StateInfo]:
         """Return the states of the store, by name."""
         from lamina.states.history import list_states
 
+        self._settle()
         return list_states(self.context)
 
     def log(
@@ -190,10 +205,14 @@ class States:
 
         Raises:
             NotFoundError: There is no such state or version.
+            InvalidInputError: The limit is no whole number from 0.
         """
+        from lamina.states.cells import check_whole
         from lamina.states.history import log
 
-        return log(self.context, name, ref, limit)
+        if limit is not None and (limit := check_whole(limit, "limit")) < 0:
+            raise InvalidInputError(f"limit is {limit}, not a whole number from 0.", hint="Pass how many, or None.")
+        return log(self.context, name, self._settled(name, ref), limit)
 
     def update(
         self,
@@ -226,6 +245,7 @@ class States:
         from lamina.states.update import update
 
         self._settle(name, branch)
+        parent = self._version(parent)
         return update(
             self.context,
             name,
@@ -245,7 +265,7 @@ class States:
         """
         from lamina.states.diff import diff
 
-        return diff(self.context, name, a, b)
+        return diff(self.context, name, self._settled(name, a), self._settled(name, b))
 
     def tag(self, name: str, ref: str | Version | datetime, tag: str) -> Version:
         """Give a version a name; a tag is never given again, not even after it was deleted.
@@ -256,7 +276,7 @@ class States:
         """
         from lamina.states.history import tag as give
 
-        return give(self.context, name, ref, tag)
+        return give(self.context, name, self._settled(name, ref), tag)
 
     def branch(self, name: str, branch: str, ref: str | Version | datetime = "main") -> Version:
         """Let a new branch begin at a version.
@@ -267,7 +287,7 @@ class States:
         """
         from lamina.states.history import make_branch
 
-        return make_branch(self.context, name, branch, ref)
+        return make_branch(self.context, name, branch, self._settled(name, ref))
 
     def restore(
         self, name: str, ref: str | Version | datetime, *, branch: str = "main", message: str | None = None
@@ -280,8 +300,7 @@ class States:
         """
         from lamina.states.history import restore
 
-        self._settle(name, branch)
-        return restore(self.context, name, ref, branch=branch, message=message)
+        return restore(self.context, name, self._settled(name, ref), branch=branch, message=message)
 
     def delete(self, name: str, ref: str | Version | None = None) -> int:
         """Delete a whole state, or one branch, tag or version of it; ``store.gc()`` gives its room back.
@@ -299,7 +318,7 @@ class States:
         """
         from lamina.states.history import delete
 
-        return delete(self.context, name, ref)
+        return delete(self.context, name, self._settled(name, ref))
 
     def retain(
         self,
@@ -324,8 +343,12 @@ class States:
         Raises:
             InvalidInputError: Neither bound is given, or one makes no sense.
         """
+        from lamina.states.cells import check_whole
         from lamina.states.retain import retain
 
+        self._settle(name)
+        if keep_last is not None:
+            keep_last = check_whole(keep_last, "keep_last")
         return retain(self.context, name, keep_last=keep_last, max_age=max_age, branch=branch, dry_run=dry_run)
 
     def slots(self, name: str, *, branch: str = "main") -> Slots:
@@ -366,13 +389,22 @@ class States:
 
         return Experiments(self, name)
 
-    def autosave(self, name: str, get: Callable[[], Mapping[str, Any] | ToroidalGrid], interval: float) -> Autosave:
+    def autosave(
+        self,
+        name: str,
+        get: Callable[[], Mapping[str, Any] | ToroidalGrid] | Mapping[str, Any] | ToroidalGrid,
+        interval: float,
+    ) -> Autosave:
         """Return what commits the arrays that ``get`` returns, at most ``interval`` seconds after they were marked.
 
         Args:
             name: The state.
-            get: Called in another thread, or by ``close``, when it is time to save.
+            get: Called in another thread, or by ``close``, when it is time to save. A grid, or a mapping of arrays
+                that change in place, is taken as it is then.
             interval: Seconds that a crash may lose.
+
+        Raises:
+            InvalidInputError: ``get`` gives no arrays, or the interval is no number of seconds.
         """
         from lamina.states.autosave import Autosave
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import builtins
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lamina.errors import InvalidInputError, NotFoundError
+from lamina.errors import CorruptionError, InvalidInputError, NotFoundError
+from lamina.states.cells import check_whole
 from lamina.states.checks import check_name
 from lamina.states.types import Version
 
@@ -26,10 +28,10 @@ class Checkpoints:
 
     def __init__(self, states: States, name: str, keep_last: Any) -> None:
         check_name(name)
-        if isinstance(keep_last, bool) or not isinstance(keep_last, int) or keep_last < 1:
-            raise InvalidInputError(f"keep_last = {keep_last!r} is not a whole number from 1.", hint="Keep one.")
         self.name = name
-        self.keep_last = keep_last
+        self.keep_last = check_whole(keep_last, "keep_last")
+        if self.keep_last < 1:
+            raise InvalidInputError(f"keep_last is {keep_last}, not a whole number from 1.", hint="Keep one.")
         self._states = states
 
     def save(
@@ -53,14 +55,51 @@ class Checkpoints:
         return version
 
     def latest(self) -> tuple[int, State] | None:
-        """Return the step and the state of the newest checkpoint, or None before the first."""
-        try:
-            state = self._states.open(self.name)
-        except NotFoundError:
-            return None
-        return state.version.step or 0, state
+        """Return the step and the state of the newest whole checkpoint, or None before the first.
 
-    def list(self) -> list[Version]:
+        Versions without a step are no checkpoints, and one that a repair found damaged is passed over. The checkpoints
+        that are kept share what did not change between them, so that one bad byte may hit several.
+
+        Raises:
+            CorruptionError: There are checkpoints, and none of them is whole; says which there are.
+        """
+        damaged: builtins.list[Version] = []
+        for version in self._line():
+            if not version.damaged:
+                try:
+                    state = self._states.open(self.name, version)
+                except NotFoundError:  # another process let it go just now
+                    continue
+                except CorruptionError:
+                    damaged.append(version)
+                    continue
+                assert version.step is not None
+                return version.step, state
+            damaged.append(version)
+        if not damaged:
+            return None
+        there = ", ".join(f"step {version.step} ({version.id[:12]})" for version in damaged[:5])
+        raise CorruptionError(
+            f"No checkpoint of {self.name!r} is whole: {there} {'is' if len(damaged) == 1 else 'are'} damaged.",
+            hint="Open one to read the arrays that are intact, or take the state from a backup.",
+            name=self.name,
+            damaged=[version.id for version in damaged],
+        )
+
+    def _line(self) -> Iterator[Version]:
+        """Yield checkpoints, the newest first: those that ``main`` leads back to, then what else was kept."""
+        seen: set[str] = set()
+        for ref in ("main", None):
+            try:
+                found = self._states.log(self.name, ref)
+            except NotFoundError:
+                continue
+            for version in found:
+                if version.step is not None and version.id not in seen:
+                    seen.add(version.id)
+                    yield version
+
+    def list(self) -> builtins.list[Version]:
         """Return the checkpoints that are kept, the newest first."""
         try:
             return [version for version in self._states.log(self.name) if version.step is not None]

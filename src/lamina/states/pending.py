@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import fields
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,14 @@ from lamina.states.types import Version
 
 __all__ = ["Background", "PendingVersion", "copied"]
 
+_FIELDS = frozenset(field.name for field in fields(Version))
+
 
 class PendingVersion:
-    """A commit that is under way. Its failure is raised by :meth:`result`, else by the next call on its branch."""
+    """A commit that is under way. Its failure is raised by :meth:`result`, else by the next call on its state.
+
+    It has what a :class:`Version` has, and is taken where one is: asking for it waits for the commit.
+    """
 
     def __init__(self, name: str, branch: str) -> None:
         self.name = name
@@ -62,8 +69,34 @@ class PendingVersion:
 
     @property
     def id(self) -> str:
-        """Id of the version; waits for it."""
+        """Id of the version; waits for it, like all that follows."""
         return self.result().id
+
+    @property
+    def parent(self) -> str | None:
+        """Id of the version that it follows."""
+        return self.result().parent
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was committed."""
+        return self.result().created_at
+
+    @property
+    def message(self) -> str | None:
+        """What changed, in words."""
+        return self.result().message
+
+    @property
+    def step(self) -> int | None:
+        """A training step or the like."""
+        return self.result().step
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what else a version has."""
+        if name not in _FIELDS:
+            raise AttributeError(f"a pending version has no attribute {name!r}", name=name, obj=self)
+        return getattr(self.result(), name)
 
     def run(self, work: Callable[[], Version]) -> None:
         """Do the work, in the thread that calls."""
@@ -82,18 +115,24 @@ class Background:
         self._lock = threading.Lock()
         self._pending: dict[tuple[str, str], PendingVersion] = {}
 
-    def settle(self, name: str, branch: str) -> None:
-        """Wait for the commit of a branch that is under way, and raise its failure if nobody was told of it."""
+    def settle(self, name: str | None = None, branch: str | None = None) -> None:
+        """Wait for commits that are under way, and raise the first failure that nobody was told of.
+
+        Args:
+            name: Of what state; None is all.
+            branch: Of what branch; None is all.
+        """
         with self._lock:
-            pending = self._pending.get((name, branch))
-        if pending is None:
-            return
-        pending._done.wait()  # noqa: SLF001 - one idea, two classes
-        with self._lock:
-            if self._pending.get((name, branch)) is pending:
-                del self._pending[name, branch]
-        if pending.untold:
-            pending.raise_failure()
+            keys = [key for key in self._pending if name in (None, key[0]) and branch in (None, key[1])]
+            waited = [(key, self._pending[key]) for key in keys]
+        for _, pending in waited:
+            pending._done.wait()  # noqa: SLF001 - one idea, two classes
+        for key, pending in waited:
+            with self._lock:
+                if self._pending.get(key) is pending:
+                    del self._pending[key]
+            if pending.untold:
+                pending.raise_failure()
 
     def start(self, name: str, branch: str, work: Callable[[], Version]) -> PendingVersion:
         """Begin a commit; the branch must be settled."""
@@ -106,12 +145,13 @@ class Background:
 
     def close(self) -> None:
         """Wait for all, and raise the first failure that nobody was told of."""
-        with self._lock:
-            keys = list(self._pending)
         first: LaminaError | None = None
-        for name, branch in keys:
+        while True:
+            with self._lock:
+                if not self._pending:
+                    break
             try:
-                self.settle(name, branch)
+                self.settle()
             except LaminaError as error:
                 first = first or error
         if first is not None:

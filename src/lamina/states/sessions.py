@@ -8,8 +8,10 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lamina.errors import InvalidInputError, NotFoundError
+from lamina.states.cells import check_finite
 from lamina.states.checks import check_name
 from lamina.states.types import RetainPlan, StateInfo, Version
+from lamina.storage.records import from_micros, to_micros
 
 if TYPE_CHECKING:
     from lamina.states.api import States
@@ -42,9 +44,7 @@ class SavedSessions:
             arrays: As in :meth:`lamina.States.commit`: arrays by name, or a grid.
             metadata: JSON values, such as diffusion settings.
         """
-        version = self._states.commit(_name(user), arrays, metadata=metadata, creator=user, message="session")
-        assert isinstance(version, Version)
-        return version
+        return self._states.commit(_name(user), arrays, metadata=metadata, creator=user, message="session")
 
     def load(self, user: str, ref: Any = "main") -> State:
         """Open a user's session: the newest, the one that a ref names, or the last one up to a moment or day.
@@ -83,16 +83,16 @@ class SavedSessions:
         """Return the saved sessions of all users that fit, the newest first; ``creator`` is the user.
 
         Args:
-            since: Saved at this moment or later.
+            since: Saved at this moment or later; without a time zone it is in UTC, as everywhere.
             until: Saved before this moment.
             where: Values that the metadata must have, by key.
 
         Raises:
-            InvalidInputError: A moment has no time zone.
+            InvalidInputError: A moment is no ``datetime``, or ``where`` no mapping.
         """
-        for moment in (since, until):
-            if moment is not None and moment.tzinfo is None:
-                raise InvalidInputError(f"{moment} has no time zone.", hint="Pass one, such as datetime.now(UTC).")
+        since, until = (None if one is None else from_micros(to_micros(one, "a moment")) for one in (since, until))
+        if where is not None and not isinstance(where, Mapping):
+            raise InvalidInputError("where is no mapping.", hint="Pass a dict of keys and values of the metadata.")
         wanted = (where or {}).items()
         found = [
             version
@@ -105,26 +105,32 @@ class SavedSessions:
         return sorted(found, key=lambda version: version.created_at, reverse=True)
 
     def expire(
-        self, max_age: timedelta = KEPT, *, keep_newest: bool = True, dry_run: bool = False
+        self, max_age: timedelta | float = KEPT, *, keep_newest: bool = True, dry_run: bool = False
     ) -> builtins.list[RetainPlan]:
         """Delete sessions that are older. ``store.gc()`` gives their room back.
 
         Args:
-            max_age: What is younger stays.
+            max_age: What is younger stays; in seconds or as a ``timedelta``.
             keep_newest: Keep the newest of each user however old it is; False lets users go who saved nothing since.
             dry_run: Only say what would go.
+
+        Raises:
+            InvalidInputError: ``max_age`` is no time span.
         """
+        seconds = check_finite(max_age.total_seconds() if isinstance(max_age, timedelta) else max_age, "max_age")
+        if not 0 <= seconds < 1e10:
+            raise InvalidInputError(f"max_age is {max_age}, no time span.", hint="Pass seconds or a timedelta.")
         plans = []
         for one in self.users():
             name = _name(one.name)
-            if not keep_newest and one.updated_at < datetime.now(UTC) - max_age:
+            if not keep_newest and one.updated_at < datetime.now(UTC) - timedelta(seconds=seconds):
                 versions = self._states.log(name)
                 if not dry_run:
                     self._states.delete(name)
                 gone = tuple(version.id for version in reversed(versions))
                 plans.append(RetainPlan(name=name, removed=gone, kept={}, dry_run=dry_run))
             else:
-                plans.append(self._states.retain(name, max_age=max_age, dry_run=dry_run))
+                plans.append(self._states.retain(name, max_age=seconds, dry_run=dry_run))
         return plans
 
 

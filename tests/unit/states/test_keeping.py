@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lamina
-from lamina.errors import InvalidInputError, NotFoundError
+from lamina.errors import AlreadyExistsError, CorruptionError, InvalidInputError, NotFoundError
 from lamina.formats import read_state, write_state
 
 
@@ -103,8 +107,10 @@ def test_sessions_are_found(store: lamina.Store) -> None:
         assert 2 == state["a"][0]
     with pytest.raises(NotFoundError):
         sessions.load("ann", began.date() - timedelta(days=1))
-    with pytest.raises(InvalidInputError, match="time zone"):
-        sessions.find(since=datetime(2026, 1, 1))  # noqa: DTZ001 - the mistake
+    assert 3 == len(sessions.find(since=began.replace(tzinfo=None)))  # in UTC, as everywhere
+    for wrong in ("now", 3):
+        with pytest.raises(InvalidInputError):
+            sessions.find(since=wrong)  # type: ignore[arg-type]
 
 
 def test_sessions_expire(store: lamina.Store) -> None:
@@ -155,3 +161,184 @@ def test_metadata_is_json(states: lamina.States) -> None:
     grid.metadata["when"] = datetime.now(UTC)
     with pytest.raises(InvalidInputError, match="JSON"):
         states.commit("g", grid)
+
+
+def until(what: Callable[[], Any]) -> None:
+    """Wait until something is so, ten seconds at most."""
+    end = time.monotonic() + 10
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+class Flaky:
+    """Arrays that cannot be had the first times."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.asked = 0
+
+    def __call__(self) -> dict[str, Any]:
+        """Return them, or fail."""
+        self.asked += 1
+        if self.asked <= self.failures:
+            raise OSError("not now")
+        return {"a": np.full(3, self.asked)}
+
+
+def test_autosave_goes_on_after_a_failure(states: lamina.States) -> None:
+    """A save that failed is told once and tried again, and later marks are saved as if nothing had been."""
+    get = Flaky(1)
+    auto = states.autosave("live", get, 0.0)
+    auto.mark()
+    until(lambda: auto.saved is not None)
+    with pytest.raises(OSError, match="not now"):
+        auto.mark()
+    until(lambda: not auto.dirty)
+    assert 2 == len(states.log("live"))
+    auto.close()
+
+
+def test_autosave_saves_before_it_complains(states: lamina.States) -> None:
+    """Closing saves what was marked, whatever failed before; what failed is raised afterwards."""
+    get = Flaky(1)
+    auto = states.autosave("live", get, 0.01)
+    auto.mark()
+    until(lambda: get.asked == 1)
+    with pytest.raises(OSError, match="not now"):
+        auto.close()
+    assert 1 == len(states.log("live"))
+    with pytest.raises(InvalidInputError, match="gives no arrays"):
+        states.autosave("live", 3, 1)  # type: ignore[arg-type]
+
+
+def test_autosave_takes_a_grid(states: lamina.States) -> None:
+    """A grid, or arrays that change in place, need no function around them."""
+    grid, arrays = grid_of(0), {"a": np.zeros(3)}
+    with states.autosave("grid", grid, 60) as first, states.autosave("arrays", arrays, 60) as second:
+        grid.activate(0, 0, 0.5)
+        arrays["a"][1] = 7
+        first.mark()
+        second.mark()
+    with states.open("grid") as state:
+        assert grid == lamina.ToroidalGrid.from_state(state)
+    with states.open("arrays") as state:
+        assert 7 == state["a"][1]
+
+
+def test_the_newest_checkpoint_has_a_step_and_is_whole(states: lamina.States, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was committed without a step is no checkpoint; a damaged one is passed over; none that is whole is said."""
+    run = states.checkpoints("run", keep_last=5)
+    assert run.latest() is None
+    states.commit("run", {"a": np.array([0])})
+    assert run.latest() is None
+    made = [run.save(step, {"a": np.array([step])}) for step in (10, 20)]
+    states.update("run", {"a": ([0], [99])})
+    latest = run.latest()
+    assert latest is not None
+    assert (20, 20) == (latest[0], latest[1]["a"][0])
+    log = states.log
+    for damaged, wanted in (({1}, 10), ({0, 1}, None)):
+        ids = {made[number].id for number in damaged}
+
+        def hurt(name: str, ref: Any = None, ids: set[str] = ids) -> list[lamina.Version]:
+            return [replace(version, damaged=version.id in ids) for version in log(name, ref)]
+
+        monkeypatch.setattr(states, "log", hurt)
+        if wanted is None:
+            with pytest.raises(CorruptionError, match=r"step 20 .*, step 10 .* are damaged"):
+                run.latest()
+        else:
+            found = run.latest()
+            assert found is not None
+            assert wanted == found[0] == found[1]["a"][0]
+
+
+def test_experiments_show_what_was_recorded_for_them(states: lamina.States) -> None:
+    """An experiment that begins at another has no results of its own; an update keeps none for new arrays."""
+    states.commit("net", {"a": np.zeros(3)})
+    trials = states.experiments("net")
+    trials.start("a").close()
+    results: dict[str, Any] = {"loss": np.float32(0.5)}
+    recorded = trials.record("a", {"a": np.ones(3)}, results)
+    trials.start("b", baseline="a").close()
+    assert ["a"] == [row.name for row in trials.compare()]
+    states.update("net", {"a": ([0], [9])}, branch="a")
+    assert [(recorded.id, {"loss": 0.5})] == [(row.version.id, row.results) for row in trials.compare("loss")]
+    trials.record("b", {"a": np.ones(3)}, {"loss": 0.25, "steps": 3})
+    assert ["b", "a"] == [row.name for row in trials.compare("loss", largest=False)]
+    with pytest.raises(InvalidInputError, match="No experiment") as caught:
+        trials.compare("los")
+    assert "There are: loss, steps." == caught.value.hint
+    assert recorded.id == trials.best("loss", "best").id
+    trials.record("b", {"a": np.ones(3)}, {"loss": 0.75})
+    with pytest.raises(AlreadyExistsError, match="never given again") as taken:
+        trials.best("loss", "best")
+    assert "'b'" in taken.value.hint
+    for wrong in (None, {"loss": "low"}, {"loss": float("nan")}):
+        with pytest.raises(InvalidInputError):
+            trials.record("b", {"a": np.ones(3)}, wrong)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError):
+        trials.compare(["loss"])  # type: ignore[arg-type]
+
+
+def test_a_failure_in_the_background_is_told_by_every_call(states: lamina.States) -> None:
+    """Whatever concerns a state waits for its commit in the background, and raises its failure once."""
+    first = states.commit("s", {"a": np.zeros(3)})
+
+    def fail() -> lamina.Version:
+        raise CorruptionError("torn", hint="")
+
+    for call in (
+        lambda: states.log("s"),
+        lambda: states.open("s", first),
+        lambda: states.diff("s", first, "main"),
+        lambda: states.tag("s", first, "t"),
+        lambda: states.branch("s", "b"),
+        states.list,
+        lambda: states.retain("s", keep_last=9),
+        lambda: states.delete("s", "t"),
+    ):
+        states._background.start("s", "main", fail)
+        with pytest.raises(CorruptionError, match="torn"):
+            call()
+    assert 1 == len(states.log("s"))
+
+
+def test_a_pending_version_is_a_version(states: lamina.States) -> None:
+    """What is being committed has what a version has, and is taken where one is, waited for."""
+    first = states.commit("s", {"a": np.zeros(3)})
+    pending = states.commit("s", {"a": np.ones(3)}, step=4, message="later", metadata={"n": 1}, wait=False)
+    assert pending.id == states.tag("s", "main", "newest").id
+    assert (first.id, 4, "later", {"n": 1}) == (pending.parent, pending.step, pending.message, pending.metadata)
+    assert pending.result().created_at == pending.created_at
+    for field in fields(lamina.Version):
+        assert hasattr(pending, field.name)
+    assert not hasattr(pending, "colour")
+    assert 1 == states.open("s", pending)["a"][0]  # type: ignore[arg-type]
+    assert 3 == states.diff("s", first, pending).changes[0].rows  # type: ignore[arg-type]
+
+
+def test_metadata_takes_numbers_of_numpy(states: lamina.States) -> None:
+    """Scalars of numpy are the numbers they are; what cannot be kept is named by its key."""
+    given = {"lr": np.float32(0.5), "n": [np.int64(3)], "deep": {"on": np.bool_(True)}}
+    assert {"lr": 0.5, "n": [3], "deep": {"on": True}} == states.commit(
+        "s", {"a": np.zeros(1)}, metadata=given
+    ).metadata
+    for wrong, named in (({"deep": {"loss": [1.0, np.float32("nan")]}}, "deep/loss/1"), ({"at": object()}, "at")):
+        with pytest.raises(InvalidInputError, match=named):
+            states.commit("s", {"a": np.zeros(1)}, metadata=wrong)
+
+
+def test_bounds_are_checked(states: lamina.States) -> None:
+    """A limit, an age or a number to keep that is none is refused as ours; numbers of numpy are numbers."""
+    states.commit("s", {"a": np.zeros(1)})
+    with pytest.raises(InvalidInputError):
+        states.log("s", limit="a")  # type: ignore[arg-type]
+    assert 1 == len(states.log("s", limit=np.int64(1)))  # type: ignore[arg-type]
+    assert () == states.retain("s", keep_last=np.int64(1)).removed  # type: ignore[arg-type]
+    states.sessions().save("ann", {"a": np.zeros(1)})
+    assert [()] == [plan.removed for plan in states.sessions().expire(0)]
+    for age in ("month", -1, float("nan")):
+        with pytest.raises(InvalidInputError):
+            states.sessions().expire(age)  # type: ignore[arg-type]

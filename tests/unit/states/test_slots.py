@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lamina
-from lamina.errors import InvalidInputError, NotFoundError
+from lamina.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from lamina.states.where import matching
 
 COLUMNS = {
@@ -91,6 +93,99 @@ def test_pruning_keeps_the_worthy(slots: lamina.Slots) -> None:
     assert done.version is not None
     assert [0, 1, 4, 5, 6, 7] == slots.free("short_term")
     assert [0, 0, 0, 0] == slots.get("short_term", 1).value.tolist()
+
+
+def test_a_slot_is_one_however_it_is_counted(slots: lamina.Slots) -> None:
+    """A negative number and a whole one of the same slot are the same slot: nothing is lost, doubled or missed."""
+    before = [slots.get("short_term", number).value.tolist() for number in (1, 2)]
+    with pytest.raises(InvalidInputError, match="one place of its own"):
+        slots.move("short_term", [1, 2], "long_term", [15, -1])
+    with pytest.raises(InvalidInputError, match="one place of its own"):
+        slots.move("short_term", [-7, 1], "long_term", [0, 1])
+    assert before == [slots.get("short_term", number).value.tolist() for number in (1, 2)]
+    slots.count("short_term", [-1, 7])
+    assert 2 == slots.get("short_term", 7).access_count
+    slots.move("short_term", [-6], "long_term", [-1])
+    assert before[1] == slots.get("long_term", 15).value.tolist()
+    assert 2 in slots.free("short_term")
+
+
+def test_a_move_loses_nothing_unasked(slots: lamina.Slots) -> None:
+    """A slot that is not empty is taken only where that was asked for."""
+    slots.move("short_term", [1], "long_term", [4])
+    with pytest.raises(AlreadyExistsError, match="Slot 4"):
+        slots.move("short_term", [2], "long_term", [4])
+    assert [0, 1, 2, 3] == slots.get("long_term", 4).value.tolist()
+    slots.move("short_term", [2], "long_term", [4], replace=True)
+    assert [4, 5, 6, 7] == slots.get("long_term", 4).value.tolist()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda slots: slots.put("short_term", [1.7], np.ones((1, 4))),
+        lambda slots: slots.put("short_term", "ab", np.ones((2, 4))),
+        lambda slots: slots.put("short_term", [True, False], np.ones((2, 4))),
+        lambda slots: slots.put("short_term", [3, 4], np.ones((1, 4))),
+        lambda slots: slots.put("short_term", [3, 4], np.ones((2, 3))),
+        lambda slots: slots.put("short_term", [3, 4], surprise=[1]),
+        lambda slots: slots.put("short_term", [3, 4], surprise=[[1, 2]]),
+        lambda slots: slots.put("short_term", 3, surprise=float("nan")),
+        lambda slots: slots.put("short_term", 3, surprise="high"),
+        lambda slots: slots.put("short_term", 3, timestamp=1.9),
+        lambda slots: slots.put("short_term", 3, timestamp=2**70),
+        lambda slots: slots.put("short_term", 3, timestamp=np.uint64(2**63)),
+        lambda slots: slots.put("short_term", 3, access_count=float("inf")),
+        lambda slots: slots.put("short_term", 3, access_count=True),
+        lambda slots: slots.count("short_term", [0.5]),
+        lambda slots: slots.count("short_term", None),
+        lambda slots: slots.get("short_term", [1, 2]),
+        lambda slots: slots.get("short_term", 1.0),
+        lambda slots: slots.top("short_term", "surprise", 1.5),
+        lambda slots: slots.top("short_term", ["surprise"]),
+        lambda slots: slots.prune("short_term", 1, now="yesterday"),
+        lambda slots: slots.prune("short_term", 1.5),
+        lambda slots: slots.move("short_term", [1.5], "long_term", [0]),
+    ],
+)
+def test_nothing_is_cut_to_fit(slots: lamina.Slots, states: lamina.States, act: Callable[[Any], Any]) -> None:
+    """What is no slot, or does not fit the slots, is refused as ours and writes nothing."""
+    before = len(states.log("titan"))
+    with pytest.raises(InvalidInputError):
+        act(slots)
+    assert before == len(states.log("titan"))
+
+
+def test_what_numbers_and_moments_may_be(slots: lamina.Slots) -> None:
+    """Numbers of numpy, a slice, a bool for each slot, and moments as datetimes are what they say."""
+    slots.put("short_term", np.array([5], "u1"), np.ones(4), timestamp=datetime(2026, 1, 1, tzinfo=UTC))
+    assert 1_767_225_600_000_000 == slots.get("short_term", np.int64(5)).timestamp
+    slots.put("short_term", slice(6, 8), surprise=[0.25, float("inf")])
+    assert [0.25, float("inf")] == slots.columns("short_term")["surprise"][6:].tolist()
+    slots.count("short_term", [number == 4 for number in range(8)])
+    slots.count("short_term", 4)
+    assert 2 == slots.get("short_term", 4).access_count
+    slots.put("short_term", [0, 4], timestamp=[datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC), 7])
+    assert [1_000_000, 7] == slots.columns("short_term")["timestamp"][[0, 4]].tolist()
+    plan = slots.prune("short_term", np.int64(2), now=datetime(2026, 1, 1, tzinfo=UTC), dry_run=True)
+    assert 4 == len(plan.numbers)
+
+
+def test_a_table_is_made_once(states: lamina.States) -> None:
+    """Making a table that is there loses nothing; a program that may be the first says so, and gets its own table."""
+    table, tensors = states.slots("memory"), {"a": np.zeros((4, 2)), "b": np.zeros((2, 2))}
+    table.create(tensors)
+    table.put("a", 1, [5, 6])
+    with pytest.raises(AlreadyExistsError, match="there already"):
+        table.create({"a": np.zeros((4, 2))})
+    assert states.log("memory")[0].id == table.create(tensors, exist_ok=True).id
+    assert [5, 6] == table.get("a", 1).value.tolist()
+    with pytest.raises(AlreadyExistsError, match="other tensors"):
+        table.create({"a": np.zeros((5, 2)), "b": np.zeros((2, 2))}, exist_ok=True)
+    with pytest.raises(InvalidInputError, match="typo"):
+        states.slots("new").create(tensors, columns={"typo": {"surprise": np.zeros(4)}})
+    with pytest.raises(InvalidInputError):
+        states.slots("new").create(tensors, columns={"a": {"surprise": [0.0, float("nan"), 0, 0]}})
 
 
 @pytest.mark.parametrize(

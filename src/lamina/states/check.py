@@ -108,7 +108,8 @@ def _versions(db: Any, findings: Findings) -> set[int]:
 
 def _names(db: Any) -> Iterator[Problem]:
     for name, ref in db.execute(
-        "SELECT s.name, r.name FROM state_ref r LEFT JOIN state s ON s.id = r.state WHERE r.kind < 3 AND r.version IS NOT NULL "
+        "SELECT s.name, r.name FROM state_ref r LEFT JOIN state s ON s.id = r.state "
+        "WHERE r.kind < 3 AND r.version IS NOT NULL "
         "AND NOT EXISTS (SELECT 1 FROM state_version v WHERE v.seq = r.version AND v.gone = 0)"
     ):
         yield Problem(

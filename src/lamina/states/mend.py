@@ -65,8 +65,8 @@ def _names(db: Any, findings: Findings, damaged: set[int]) -> list[Problem]:
             names = [one.head.name for one in findings.manifests.values()]
             name = names[0] if names and len(set(names)) == 1 else f"recovered-{state}"
             db.execute("INSERT INTO state (id, name, created_at) VALUES (?, ?, 0)", (state, name))
-    rows = db.execute("SELECT state, kind, name, version FROM state_ref WHERE kind < 3 AND version IS NOT NULL").fetchall()
-    for state, kind, name, version in rows:
+    sql = "SELECT state, kind, name, version FROM state_ref WHERE kind < 3 AND version IS NOT NULL"
+    for state, kind, name, version in db.execute(sql).fetchall():
         alive = db.execute("SELECT 1 FROM state_version WHERE seq = ? AND gone = 0", (version,)).fetchall()
         there = bool(alive) and version in findings.manifests
         if there and (kind != BRANCH or version not in damaged):

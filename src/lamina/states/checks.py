@@ -13,8 +13,8 @@ import numpy.typing as npt
 from lamina.errors import InvalidInputError, LaminaError
 from lamina.states.layout import PRECISIONS, Layout, dtype_name
 
-__all__ = ["check_metadata", "check_name", "check_precision", "check_rows", "check_step", "check_text", "flatten",
-           "to_array"]  # fmt: skip
+__all__ = ["check_metadata", "check_name", "check_precision", "check_rows", "check_slice", "check_step", "check_text",
+           "fit_values", "flatten", "to_array"]  # fmt: skip
 
 _MOST_NAME = 512
 _MOST_TEXT = 10_000
@@ -78,16 +78,40 @@ def check_metadata(metadata: Any) -> dict[str, Any] | None:
     if not isinstance(metadata, Mapping):
         raise InvalidInputError("metadata must be a mapping.", hint="Pass a dict.")
     try:
-        text = json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False)
+        text = json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False, default=_plain)
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
+        at = _not_json(metadata)
         raise InvalidInputError(
-            f"metadata cannot be written as JSON: {error}.", hint="Use text, finite numbers, lists and dicts."
+            f"metadata cannot be written as JSON{f' at {at!r}' if at else ''}: {error}.",
+            hint="Use text, finite numbers, lists and dicts.",
+            key=at,
         ) from None
     if len(text) > _MOST_METADATA:
         raise InvalidInputError("metadata is longer than 1 MB.", hint="Put large values into an array.")
     found: dict[str, Any] = json.loads(text)
     return found or None
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of numpy as one of Python's."""
+    if isinstance(value, np.generic) and isinstance(found := value.item(), (bool, int, float, str)):
+        return found
+    raise TypeError(f"a {type(value).__name__} is no JSON value")
+
+
+def _not_json(value: Any, path: str = "") -> str:
+    """Return where in a mapping or list the first value stands that JSON cannot hold, such as ``deep/loss/1``."""
+    pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for key, one in pairs:
+        place = f"{path}/{key}" if path else str(key)
+        try:
+            json.dumps(one, allow_nan=False, default=_plain)
+        except RecursionError:
+            return place
+        except (TypeError, ValueError):
+            return _not_json(one, place) or place if isinstance(one, (Mapping, list, tuple)) else place
+    return path
 
 
 def check_precision(precision: Any, names: Iterator[str] | list[str]) -> dict[str, str]:
@@ -140,11 +164,19 @@ def flatten(arrays: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def to_array(value: Any, name: str) -> npt.NDArray[Any]:
-    """Return what someone gave as a numpy array, little-endian, without copying where that is possible.
+    """Return what someone gave as a numpy array, in its own byte order, without copying where that is possible.
 
     Raises:
         InvalidInputError: It cannot be read as an array of a dtype that can be stored.
     """
+    if value is None:
+        raise InvalidInputError(f"Array {name!r} is None.", hint="Pass an array, or leave the name out.", array=name)
+    if isinstance(value, np.ma.MaskedArray):
+        raise InvalidInputError(
+            f"Array {name!r} is masked, and a mask cannot be stored.",
+            hint="Pass .filled(), and the mask as an array of its own where it matters.",
+            array=name,
+        )
     try:
         if isinstance(value, np.ndarray):
             array: npt.NDArray[Any] = value
@@ -162,10 +194,87 @@ def to_array(value: Any, name: str) -> npt.NDArray[Any]:
     try:
         dtype_name(array.dtype)
     except InvalidInputError as error:
-        raise InvalidInputError(f"Array {name!r}: {error.message}", hint=error.hint, array=name) from None
-    if array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and not np.little_endian):
-        array = array.astype(array.dtype.newbyteorder("<"))
+        kind = "" if isinstance(value, np.ndarray) else f" (it is made of a {type(value).__name__})"
+        raise InvalidInputError(f"Array {name!r}: {error.message}{kind}", hint=error.hint, array=name) from None
     return array
+
+
+def fit_values(values: npt.NDArray[Any], dtype: np.dtype[Any], name: str) -> npt.NDArray[Any]:
+    """Return values in the dtype of the array that they go into; a float may be rounded, nothing else may change.
+
+    Args:
+        values: What is to be stored; no copy is made where it has the dtype already.
+        dtype: Of the array.
+        name: Of the array, for the message.
+
+    Raises:
+        InvalidInputError: The kinds differ (floats for integers, say), an integer is out of range, a finite number
+            would become infinite, or a text or a time would be cut.
+    """
+    if values.dtype == dtype:
+        return values
+    if not values.size:  # an empty list is of floats to numpy, whatever it is for
+        return np.empty(values.shape, dtype)
+    given = values.astype(np.float64) if values.dtype.kind == "V" else values
+    bounds = _bounds(dtype)
+    if bounds is not None:
+        if given.dtype.kind not in "biu" and _bounds(values.dtype) is None:
+            raise _changes(values, dtype, name)
+        low, high = int(given.min()), int(given.max())
+        if low < bounds[0] or high > bounds[1]:
+            raise InvalidInputError(
+                f"Array {name!r} is {dtype}, which holds {bounds[0]} to {bounds[1]}, not "
+                f"{low if low < bounds[0] else high}.",
+                hint="Give values that fit, or commit the array with another dtype.",
+                array=name,
+            )
+        return given.astype(dtype)
+    numbers = "biuf" if dtype.kind in "fV" else "biufc" if dtype.kind == "c" else dtype.kind
+    if given.dtype.kind not in numbers:
+        raise _changes(values, dtype, name)
+    with np.errstate(all="ignore"):
+        made = given.astype(dtype)
+    if dtype.kind in "fcV":
+        kept = np.isfinite(made) if given.dtype.kind in "biu" else np.isfinite(made) | ~np.isfinite(given)
+        if dtype.kind == "V" and given.dtype.kind == "f":
+            kept &= ~np.isnan(made) | np.isnan(given)  # there are floats without infinity
+    else:
+        kept = np.asarray(made.astype(given.dtype) == given)
+        if dtype.kind in "mM":
+            kept |= np.isnat(given)
+    if not kept.all():
+        wrong = given.reshape(-1)[int(np.argmin(kept.reshape(-1)))]
+        raise InvalidInputError(
+            f"Array {name!r} is {dtype}, which cannot hold {wrong!s:.80}.",
+            hint="Give values that fit, or commit the array with another dtype.",
+            array=name,
+        )
+    return made
+
+
+def _bounds(dtype: np.dtype[Any]) -> tuple[int, int] | None:
+    """Return the smallest and the largest number of a dtype of integers; None for any other."""
+    if dtype.kind == "b":
+        return 0, 1
+    if dtype.kind in "iu":
+        return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    if dtype.kind != "V":
+        return None
+    import ml_dtypes
+
+    try:
+        found: Any = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
+    except ValueError:
+        return None
+    return int(found.min), int(found.max)
+
+
+def _changes(values: npt.NDArray[Any], dtype: np.dtype[Any], name: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"Array {name!r} is {dtype}; values of {values.dtype} would change in it.",
+        hint="Convert them first.",
+        array=name,
+    )
 
 
 def check_rows(rows: Any, layout: Layout, name: str) -> npt.NDArray[np.int64]:
@@ -175,7 +284,7 @@ def check_rows(rows: Any, layout: Layout, name: str) -> npt.NDArray[np.int64]:
         InvalidInputError: They are no whole numbers, or one is beyond the array.
     """
     if isinstance(rows, slice):
-        return np.arange(*rows.indices(layout.rows), dtype=np.int64)
+        return np.arange(*check_slice(rows, layout.rows, name), dtype=np.int64)
     try:
         given = np.asarray(rows)
     except (TypeError, ValueError):
@@ -198,3 +307,17 @@ def check_rows(rows: Any, layout: Layout, name: str) -> npt.NDArray[np.int64]:
         )
     numbers[numbers < 0] += layout.rows
     return numbers
+
+
+def check_slice(rows: slice, length: int, name: str) -> tuple[int, int, int]:
+    """Return start, stop and step of a slice of so many rows.
+
+    Raises:
+        InvalidInputError: One of its parts is no whole number, or the step is 0.
+    """
+    try:
+        return rows.indices(length)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"Array {name!r} cannot be sliced so: {error}.", hint="Slice it by whole numbers."
+        ) from None

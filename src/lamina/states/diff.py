@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -48,7 +50,7 @@ def _change(before: State, after: State, name: str) -> ArrayChange | None:
     largest: float | None = None
     norms = [0.0, 0.0]
     countable = _countable(old.dtype)
-    for (start, was), (_, now) in zip(old.shards(), new.shards(), strict=True):
+    for start, was, now in _side_by_side(old, new):
         differs = _rows_that_differ(was, now)
         rows += int(differs.sum())
         if len(first) < _FIRST:
@@ -58,9 +60,7 @@ def _change(before: State, after: State, name: str) -> ArrayChange | None:
             norms[0] += float(np.vdot(x, x).real)
             norms[1] += float(np.vdot(y, y).real)
             if differs.any():
-                with np.errstate(invalid="ignore", over="ignore"):
-                    step = float(np.abs(y - x).max())
-                largest = step if largest is None or not step <= largest else largest
+                largest = _largest(x, y, largest)
     if not rows:
         return None
     return ArrayChange(
@@ -72,6 +72,24 @@ def _change(before: State, after: State, name: str) -> ArrayChange | None:
         norm_after=norms[1] ** 0.5 if countable else None,
         largest_change=largest,
     )
+
+
+def _side_by_side(old: StateArray, new: StateArray) -> Iterator[tuple[int, npt.NDArray[Any], npt.NDArray[Any]]]:
+    """Yield ``(first row, rows before, rows after)``; shards of two precisions hold different numbers of rows."""
+    if not old.shape:
+        yield 0, old.read(), new.read()
+        return
+    step = min(old.shard_rows, new.shard_rows)
+    for start in range(0, len(old), step):
+        yield start, old[start : start + step], new[start : start + step]
+
+
+def _largest(before: npt.NDArray[Any], after: npt.NDArray[Any], known: float | None) -> float:
+    """Return the largest change so far; NaN is larger than any."""
+    moved = (before != after) & ~(np.isnan(before) & np.isnan(after))
+    with np.errstate(invalid="ignore", over="ignore"):
+        step = float(np.abs(after[moved] - before[moved]).max(initial=0.0))
+    return known if known is not None and (math.isnan(known) or step <= known) else step
 
 
 def _rows_that_differ(was: npt.NDArray[Any], now: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -98,4 +116,5 @@ def _countable(dtype: np.dtype[Any]) -> bool:
 
 
 def _wide(block: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return block.reshape(-1).astype(np.complex128 if block.dtype.kind == "c" else np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+        return block.reshape(-1).astype(np.complex128 if block.dtype.kind == "c" else np.float64)

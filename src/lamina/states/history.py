@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from lamina.errors import AlreadyExistsError, ConflictError, InvalidInputError, NotFoundError
@@ -15,6 +16,7 @@ from lamina.states.rows import (
     find_version,
     head_of,
     insert_version,
+    line_of,
     names_of,
     set_ref,
     state_named,
@@ -37,8 +39,8 @@ def open_version(context: StatesContext, name: str, ref: Any) -> State:
         manifest = context.manifest(db, seq)
         version = version_of(db, seq, names_of(db, state))
     opened = _held(context, version, manifest)
-    if isinstance(ref, str) and ref in version.branches:
-        context.see(name, ref, seq, bytes.fromhex(version.id))
+    for branch in version.branches:  # whatever it was called: a change of these branches follows what was opened
+        context.see(name, branch, seq, bytes.fromhex(version.id))
     return opened
 
 
@@ -103,8 +105,10 @@ def list_states(context: StatesContext) -> list[StateInfo]:
     return found
 
 
-def log(context: StatesContext, name: str, ref: Any, limit: int | None) -> list[Version]:
+def log(context: StatesContext, name: str, ref: Any, limit: Any) -> list[Version]:
     """Return versions, the newest first; see :meth:`lamina.States.log`."""
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+        raise InvalidInputError(f"limit = {limit!r} is not a whole number from 0.", hint="Leave it out for all.")
     with context.catalog.read("reading the log of a state") as reader:
         db = reader.db
         state = state_named(db, name)
@@ -113,15 +117,8 @@ def log(context: StatesContext, name: str, ref: Any, limit: int | None) -> list[
             sql = "SELECT seq FROM state_version WHERE state = ? AND gone = 0 ORDER BY seq DESC LIMIT ?"
             bound = -1 if limit is None else limit
             return [version_of(db, row[0], names) for row in db.execute(sql, (state, bound)).fetchall()]
-        found: list[Version] = []
-        seq: int | None = find_version(db, state, name, ref)
-        while seq is not None and (limit is None or len(found) < limit):
-            version = version_of(db, seq, names)
-            found.append(version)
-            above = bytes.fromhex(version.parent) if version.parent else b""
-            rows = db.execute("SELECT seq FROM state_version WHERE id = ? AND gone = 0", (above,)).fetchall()
-            seq = rows[0][0] if rows else None
-        return found
+        line = line_of(db, state, find_version(db, state, name, ref))
+        return [version_of(db, seq, names) for seq, _, _ in islice(line, limit)]
 
 
 def tag(context: StatesContext, name: str, ref: Any, label: str) -> Version:

@@ -18,12 +18,16 @@ from lamina.errors import CorruptionError, DependencyError, InvalidInputError
 from lamina.storage.frames import FRAME_BYTES, Bytes
 from lamina.storage.shards import frame_size
 
-__all__ = ["FRAMES_A_SHARD", "PRECISIONS", "Layout", "dtype_name", "find_dtype"]
+__all__ = ["FRAMES_A_SHARD", "PRECISIONS", "Layout", "dtype_name", "find_dtype", "fitting"]
 
 FRAMES_A_SHARD = 256
 PRECISIONS = ("exact", "float16", "int8")
 """Append-only: manifests name them by their place."""
 
+_BLOCK = 1 << 17
+"""Elements that are rounded at a time."""
+_LEAST_ELEMENTS = 16
+"""Of a row that int8 pays for."""
 _BUILT_IN = "biufcmMSU"
 _MOST_BYTES = 1 << 50
 
@@ -106,7 +110,9 @@ class Layout:
 
     @classmethod
     def of(cls, dtype: np.dtype[Any], shape: tuple[int, ...], precision: str = "exact") -> Layout:
-        """Return the layout of an array."""
+        """Return the layout of an array; what is stored is little-endian, whatever was given."""
+        if dtype.byteorder == ">" or (dtype.byteorder == "=" and not np.little_endian):
+            dtype = dtype.newbyteorder("<")
         rows = shape[0] if shape else 1
         elements = math.prod(shape[1:]) if shape else 1
         width = {"float16": 2, "int8": 1}.get(precision, dtype.itemsize)
@@ -169,27 +175,31 @@ class Layout:
             InvalidInputError: A value cannot be held in the chosen precision.
         """
         if self.precision == "exact":
-            return _bytes_of(values)
-        if self.precision == "float16":
-            with np.errstate(over="ignore"):
-                halves = np.ascontiguousarray(values).astype("<f2")
-            if not np.array_equal(np.isinf(halves), np.isinf(values)):
-                raise InvalidInputError(
-                    "A value is too large for float16 (65,504 at most).", hint='Commit it without precision="float16".'
-                )
-            return _bytes_of(halves)
-        rows = np.ascontiguousarray(values).reshape(-1, self.row_elements).astype(np.float32)
-        peaks = np.abs(rows).max(axis=1, initial=0.0)
+            return _bytes_of(values.astype(self.dtype, copy=False))
+        if not values.size:
+            return np.empty(0, np.uint8)
+        out = np.empty((len(values), self.cells_a_row * self.cell), np.uint8)
+        block = max(1, _BLOCK // self.row_elements)
+        for start in range(0, len(values), block):  # temporaries of a whole shard would weigh more than the shard
+            part = np.ascontiguousarray(values[start : start + block]).reshape(-1, self.row_elements)
+            stored = _halves(part) if self.precision == "float16" else self._scaled(part)
+            out[start : start + block] = stored.reshape(len(part), -1)
+        return out.reshape(-1)
+
+    def _scaled(self, rows: npt.NDArray[Any]) -> Bytes:
+        """Return rows as a scale and codes of one byte each."""
+        wide = rows.astype(np.float32)
+        peaks = np.abs(wide).max(axis=1, initial=0.0)
         if not np.isfinite(peaks).all():
             raise InvalidInputError(
                 "A value is NaN or infinite, which int8 cannot hold.", hint='Commit it without precision="int8".'
             )
         scales = (peaks / 127.0).astype("<f4")
-        safe = np.where(scales > 0, scales, 1.0)[:, None]
+        wide /= np.where(scales > 0, scales, 1.0)[:, None]
         out = np.empty((len(rows), self.cell), np.uint8)
         out[:, :4] = scales.view(np.uint8).reshape(-1, 4)
-        out[:, 4:] = np.clip(np.rint(rows / safe), -127, 127).astype(np.int8).view(np.uint8)
-        return out.reshape(-1)
+        out[:, 4:] = np.clip(np.rint(wide, out=wide), -127, 127, out=wide).astype(np.int8).view(np.uint8)
+        return out
 
     def decode(self, stored: Bytes, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         """Return stored bytes of whole rows as an array of the array's dtype; a view where that is possible."""
@@ -201,6 +211,30 @@ class Layout:
         scales = np.ascontiguousarray(cells[:, :4]).view("<f4")
         values: npt.NDArray[Any] = (cells[:, 4:].view(np.int8) * scales).astype(self.dtype).reshape(shape)
         return values
+
+
+def fitting(precision: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
+    """Return the precision that an array gets where this one is asked for: ``exact`` where it does not apply or pay.
+
+    Only floats that numpy has itself are rounded: neither integers nor bfloat16 and float8, nor float16 to itself. And
+    int8 needs rows of 16 elements: each has a scale of four bytes, which would take back what narrow rows save.
+    """
+    if dtype.kind != "f":
+        return "exact"
+    if precision == "float16":
+        return "exact" if dtype.itemsize <= 2 else precision
+    narrow = not shape or math.prod(shape[1:]) < _LEAST_ELEMENTS
+    return "exact" if dtype.itemsize < 2 or narrow else precision
+
+
+def _halves(values: npt.NDArray[Any]) -> Bytes:
+    with np.errstate(over="ignore"):
+        halves = values.astype("<f2")
+    if not np.array_equal(np.isinf(halves), np.isinf(values)):
+        raise InvalidInputError(
+            "A value is too large for float16 (65,504 at most).", hint='Commit it without precision="float16".'
+        )
+    return _bytes_of(halves)
 
 
 def _bytes_of(values: npt.NDArray[Any]) -> Bytes:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from lamina.errors import InvalidInputError, NotFoundError, there_are
+from lamina.errors import CorruptionError, InvalidInputError, NotFoundError, there_are
 from lamina.states.manifest import Head, Manifest, pack_body, unpack_body
 from lamina.states.types import Version
 from lamina.storage.records import from_micros, to_micros
@@ -20,6 +20,7 @@ __all__ = [
     "find_version",
     "head_of",
     "insert_version",
+    "line_of",
     "load_manifest",
     "names_of",
     "remove_versions",
@@ -29,7 +30,9 @@ __all__ = [
     "walk_manifests",
 ]
 
-BRANCH, TAG = 1, 2
+BRANCH, TAG, ABOVE = 1, 2, 3
+"""Kinds of names. ABOVE is none that a caller gives: the id of a version whose parent was removed names the nearest one
+that it follows and that is left, so that its line goes on although the manifest names a parent that is not there."""
 DOOMED = 2
 """State of a version (``gone``) that a collection is about to remove: nobody may begin to read it."""
 _MOST_DEPTH = 16
@@ -77,14 +80,16 @@ def set_ref(db: Any, state: int, kind: int, name: str, version: int | None) -> N
 def names_of(db: Any, state: int) -> dict[int, tuple[list[str], list[str]]]:
     """Return the branches and tags of each version that has any."""
     found: dict[int, tuple[list[str], list[str]]] = {}
-    sql = "SELECT version, kind, name FROM state_ref WHERE state = ? AND version IS NOT NULL ORDER BY name"
-    for version, kind, name in db.execute(sql, (state,)):
+    sql = "SELECT version, kind, name FROM state_ref WHERE state = ? AND kind < ? AND version IS NOT NULL ORDER BY name"
+    for version, kind, name in db.execute(sql, (state, ABOVE)):
         found.setdefault(version, ([], []))[kind - 1].append(name)
     return found
 
 
 def find_version(db: Any, state: int, name: str, ref: Any) -> int:
     """Return the number of the version that a branch, a tag, an id (or its beginning) or a time names.
+
+    A time is a datetime, which is UTC where it has no zone, or a text of ISO 8601 with one.
 
     Raises:
         NotFoundError: Nothing is called so, or nothing was committed by that time.
@@ -111,7 +116,11 @@ def find_version(db: Any, state: int, name: str, ref: Any) -> int:
             return int(found[0][0])
         if found:
             raise InvalidInputError(f"Several versions of {name!r} begin with {ref}.", hint="Give more of the id.")
-    names = [f"{row[0]}" for row in db.execute("SELECT DISTINCT name FROM state_ref WHERE state = ? LIMIT 9", (state,))]
+    moment = _time_in(ref)
+    if moment is not None:
+        return _at_time(db, state, name, moment)
+    sql = "SELECT DISTINCT name FROM state_ref WHERE state = ? AND kind < ? AND version IS NOT NULL LIMIT 9"
+    names = [str(row[0]) for row in db.execute(sql, (state, ABOVE))]
     raise NotFoundError(
         f"State {name!r} has no version, branch or tag {ref!r}.",
         hint=f"Its names are: {', '.join(names) or '(none)'}; `lamina state log` lists its versions.",
@@ -119,21 +128,50 @@ def find_version(db: Any, state: int, name: str, ref: Any) -> int:
     )
 
 
+def _time_in(text: str) -> datetime | None:
+    """Return the time that a text of ISO 8601 says; None where it is none.
+
+    Raises:
+        InvalidInputError: It has no zone, so it may mean several times.
+    """
+    if "-" not in text[:10]:  # digits alone are the beginning of an id
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        raise InvalidInputError(f"The time {text} has no zone.", hint=f"Write {moment.isoformat()}Z, or +02:00 for Z.")
+    return moment
+
+
+def line_of(db: Any, state: int, seq: int) -> Iterator[tuple[int, bytes, int]]:
+    """Yield number, id and time of a version and of all that it follows, without those that were deleted."""
+    current: int | None = seq
+    while current is not None:
+        sql = "SELECT id, created_at, gone, head FROM state_version WHERE seq = ?"
+        found = db.execute(sql, (current,)).fetchall()
+        if not found:
+            return
+        id, created, gone, packed = found[0]
+        if not gone:
+            yield current, id, created
+        parent = Head.unpack(packed, f"version {id.hex()[:12]}").parent
+        rows = db.execute("SELECT seq FROM state_version WHERE id = ?", (parent,)).fetchall() if parent else []
+        if not rows and parent:
+            sql = "SELECT version FROM state_ref WHERE state = ? AND kind = ? AND name = ?"
+            rows = db.execute(sql, (state, ABOVE, id.hex())).fetchall()
+        current = rows[0][0] if rows and rows[0][0] < current else None
+
+
 def _at_time(db: Any, state: int, name: str, moment: datetime) -> int:
     """Return the newest version of the line that leads to ``main`` (or else of any) at a time."""
     micros = to_micros(moment)
     head = head_of(db, state, "main")
-    current: bytes | None = None
     if head is not None:
-        current = db.execute("SELECT id FROM state_version WHERE seq = ?", (head,)).fetchall()[0][0]
-    while current is not None:
-        found = db.execute("SELECT seq, created_at, head FROM state_version WHERE id = ?", (current,)).fetchall()
-        if not found:
-            break
-        seq, created, packed = found[0]
-        if created <= micros:
-            return int(seq)
-        current = Head.unpack(packed, f"version {current.hex()[:12]}").parent
+        for seq, _, created in line_of(db, state, head):
+            if created <= micros:
+                return seq
     if head is None:
         sql = "SELECT max(seq) FROM state_version WHERE state = ? AND gone = 0 AND created_at <= ?"
         newest = db.execute(sql, (state, micros)).fetchall()[0][0]
@@ -216,6 +254,9 @@ def walk_manifests(db: Any, after: int = 0) -> Iterator[tuple[int, bytes, bool, 
 def remove_versions(db: Any, doomed: set[int]) -> None:
     """Remove versions; those that are stored as a difference to one of them are stored whole first."""
     marked = sorted(doomed)
+    states = {row[0] for seq in marked for row in db.execute("SELECT state FROM state_version WHERE seq = ?", (seq,))}
+    for state in sorted(states):
+        _step_over(db, state, doomed)
     for seq in marked:
         rows = db.execute("SELECT seq FROM state_version WHERE base = ?", (seq,)).fetchall()
         for (other,) in rows:
@@ -228,6 +269,30 @@ def remove_versions(db: Any, doomed: set[int]) -> None:
         "DELETE FROM state WHERE NOT EXISTS (SELECT 1 FROM state_version v WHERE v.state = state.id) "
         "AND NOT EXISTS (SELECT 1 FROM state_ref r WHERE r.state = state.id)"
     )
+
+
+def _step_over(db: Any, state: int, doomed: set[int]) -> None:
+    """Note for each version whose parent is about to be removed what it follows then."""
+    rows = db.execute("SELECT seq, id, head FROM state_version WHERE state = ?", (state,)).fetchall()
+    sql = "SELECT name, version FROM state_ref WHERE state = ? AND kind = ?"
+    noted = dict(db.execute(sql, (state, ABOVE)).fetchall())
+    number = {id: seq for seq, id, _ in rows}
+    above: dict[int, int | None] = {}
+    for seq, id, packed in rows:
+        try:
+            parent = Head.unpack(packed, "").parent
+        except CorruptionError:  # it is about to be removed for that, or found so by the next verify
+            parent = None
+        above[seq] = number.get(parent, noted.get(id.hex())) if parent else None
+    for seq, id, _ in rows:
+        up = above[seq]
+        while up is not None and up in doomed:
+            up = above.get(up)
+        if seq in doomed or (up is None and id.hex() in noted):
+            sql = "DELETE FROM state_ref WHERE state = ? AND kind = ? AND name = ?"
+            db.execute(sql, (state, ABOVE, id.hex()))
+        elif up is not None and up != above[seq]:
+            set_ref(db, state, ABOVE, id.hex(), up)
 
 
 def insert_version(db: Any, state: int, manifest: Manifest, base: tuple[int, Manifest] | None) -> tuple[int, bytes]:

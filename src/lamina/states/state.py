@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina.errors import ClosedError, InvalidInputError, NotFoundError
-from lamina.states.checks import check_rows
+from lamina.states.checks import check_rows, check_slice
 from lamina.states.context import StatesContext
 from lamina.states.layout import Layout
 from lamina.states.manifest import Array, Entry, Manifest
@@ -175,6 +175,11 @@ class StateArray:
         return self._layout
 
     @property
+    def shard_rows(self) -> int:
+        """Rows of the stretches that :meth:`shards` yields."""
+        return max(1, self._layout.shard_cells // max(1, self._layout.cells_a_row))
+
+    @property
     def entries(self) -> list[Entry]:
         """What each shard is made of."""
         return self._array.entries
@@ -202,30 +207,28 @@ class StateArray:
         if type(key) is int and self._layout.precision == "exact" and self._layout.cells_a_row == 1 and self.shape:
             return self._row(key)
         first, rest = (key[0], key[1:]) if isinstance(key, tuple) and key else (key, ())
-        if isinstance(key, tuple) and not key:
-            return self.read()[()]
-        if first is Ellipsis or first is None or not self.shape:
+        if not self.shape or first is Ellipsis or first is None or (isinstance(key, tuple) and not key):
             return _indexed(self.read(), key, self.name)
-        if isinstance(first, (int, np.integer)) and not isinstance(first, (bool, np.bool_)):
-            read = self._rows(check_rows(first, self._layout, self.name))[0]
-            return _indexed(read, rest, self.name) if rest else read
+        # Of the first axis only what is asked for is read; its index then becomes one into what was read, of the same
+        # form, and numpy does the rest: which axes of a result come first depends on the form of every index.
         if isinstance(first, slice):
-            start, stop, step = first.indices(self.shape[0])
+            start, stop, step = check_slice(first, self.shape[0], self.name)
             read = self._slice(start, stop) if step == 1 else self._rows(np.arange(start, stop, step, dtype=np.int64))
             return _indexed(read, (slice(None), *rest), self.name) if rest else read
-        if rest:
+        try:
             wanted = np.asarray(first)
-            if wanted.ndim == 1 and all(isinstance(one, (slice, int, np.integer)) for one in rest):
-                read = self._rows(check_rows(first, self._layout, self.name))
-                return _indexed(read, (slice(None), *rest), self.name)
+        except (TypeError, ValueError):
+            wanted = np.empty((), object)
+        if wanted.dtype == bool and wanted.ndim != 1:
             return _indexed(self.read(), key, self.name)
-        wanted = np.asarray(first)
-        if wanted.dtype != bool and wanted.ndim > 1:
-            flat = self._rows(check_rows(wanted.reshape(-1), self._layout, self.name))
-            return flat.reshape(*wanted.shape, *self.shape[1:])
-        if wanted.dtype == bool and wanted.ndim > 1:
-            return _indexed(self.read(), key, self.name)
-        return self._rows(check_rows(first, self._layout, self.name))
+        rows = check_rows(wanted if wanted.dtype == bool else wanted.reshape(-1), self._layout, self.name)
+        read = self._rows(rows)
+        if not wanted.ndim:
+            return _indexed(read, (0, *rest), self.name)
+        if wanted.ndim > 1 or rest:
+            form = rows.shape if wanted.dtype == bool else wanted.shape
+            return _indexed(read, (np.arange(rows.size).reshape(form), *rest), self.name)
+        return read
 
     def __iter__(self) -> Iterator[Any]:
         """Yield rows, read shard by shard."""
@@ -263,12 +266,11 @@ class StateArray:
 
     def shards(self) -> Iterator[tuple[int, npt.NDArray[Any]]]:
         """Yield ``(first row, rows)`` of stretches of about 4 MB, in order."""
-        rows = max(1, self._layout.shard_cells // max(1, self._layout.cells_a_row))
         if not self.shape:
             yield 0, self.read()
             return
-        for start in range(0, self._layout.rows, rows):
-            yield start, self._slice(start, min(start + rows, self._layout.rows))
+        for start in range(0, self._layout.rows, self.shard_rows):
+            yield start, self._slice(start, min(start + self.shard_rows, self._layout.rows))
 
     def mapped(self) -> npt.NDArray[Any]:
         """Return a read-only map of the array's bytes on disk, without copying: every frame is verified first.

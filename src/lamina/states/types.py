@@ -33,6 +33,9 @@ class Version:
     """True where a repair found that part of it cannot be read; what is intact can."""
     written: int | None = None
     """Bytes that committing it added to the store; None where that is not known."""
+    kept_exact: tuple[str, ...] = ()
+    """What a commit says of arrays that it stored exactly although a precision was asked for: integers, bfloat16 and
+    the like, and for ``int8`` rows of fewer than 16 elements. :class:`lamina.ArrayInfo` has the precision of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,8 @@ class ArrayChange:
     """Euclidean norm of all values before; None where there is none, as of strings."""
     norm_after: float | None = None
     largest_change: float | None = None
-    """The largest absolute difference of two values; NaN where one of them is."""
+    """The largest absolute difference of two values that are not the same. Infinite where an infinity came or went, NaN
+    where a NaN did; NaN or an infinity that stayed as it was counts for nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina.errors import ConflictError, InvalidInputError, NotFoundError
-from lamina.states.checks import check_metadata, check_name, check_rows, check_step, check_text, to_array
+from lamina.states.checks import (
+    check_metadata,
+    check_name,
+    check_rows,
+    check_step,
+    check_text,
+    fit_values,
+    to_array,
+)
 from lamina.states.commit import find_parent, publish
 from lamina.states.context import StatesContext
 from lamina.states.draft import Draft
@@ -104,15 +112,8 @@ def _changed(context: StatesContext, draft: Draft, array: Array, rows: Any, valu
 
 def _encoded(layout: Layout, numbers: Numbers, values: Any, name: str) -> Bytes:
     """Return the stored bytes of the new rows, one after the other."""
-    given = to_array(values, name)
+    given = fit_values(to_array(values, name), layout.dtype, name)
     shape = (numbers.size, *layout.shape[1:])
-    if given.dtype != layout.dtype:
-        if not np.can_cast(given.dtype, layout.dtype, casting="same_kind"):
-            raise InvalidInputError(
-                f"Array {name!r} is {layout.dtype}; values of {given.dtype} would change in it.",
-                hint="Convert them first.",
-            )
-        given = given.astype(layout.dtype)
     try:
         whole: npt.NDArray[Any] = np.broadcast_to(given, shape)
     except ValueError:

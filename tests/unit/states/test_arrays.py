@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import array as array_module
+import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import ml_dtypes
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 
 import lamina
 from lamina.errors import ClosedError, InvalidInputError, NotFoundError
+from lamina.states.checks import to_array
 from lamina.states.layout import Layout, dtype_name, find_dtype
 
 DTYPES = [
@@ -100,6 +105,8 @@ def test_what_can_be_an_array(states: lamina.States) -> None:
         [np.zeros(2)],
         {"a": [[1], [2, 3]]},
         {"a": {1, 2}},
+        {"a": None},
+        {"a": np.ma.masked_greater(np.arange(3), 1)},
     ],
     ids=str,
 )
@@ -148,6 +155,7 @@ def test_indexing_is_numpys(states: lamina.States) -> None:
         0, -1, 4999, np.int64(7), slice(None), slice(10, 4000), slice(None, None, -700), slice(5, 5), [1, 1, 4999, -2],
         np.array([[1, 2], [3, 4]]), np.arange(5000) % 1000 == 0, (3, 2), (slice(5, 9), 1), ([4, 5], slice(1, 3)),
         (slice(None), 2, 1), ..., (..., 1), (None, 0), (), (-1, -1, -1), ([1, 2], [3, 4]), [],
+        np.array(1), (0, slice(None), [1]), ([0], slice(None), [1]), (np.array(2), None, 1), (slice(0, 9), [2], [1, 1]),
     ]  # fmt: skip
     with states.open("s") as state:
         for key in keys:
@@ -156,11 +164,66 @@ def test_indexing_is_numpys(states: lamina.States) -> None:
             np.testing.assert_array_equal(value[:, 0, 0][key], state["v"][key])
         assert isinstance(state["v"][0], np.float32)
         np.testing.assert_array_equal(value, np.stack(list(state["a"])))
-        for bad in (5000, -5001, [0, 5000], "x", 1.5, (0, 9), [[1.5]]):
+        wrong: list[Any] = [
+            5000, -5001, [0, 5000], "x", 1.5, (0, 9), [[1.5]], slice("x", None), slice(0.5, None), slice(0, 9, 0),
+            [[0], [0, 1]], (0, "x"), (slice("x"), 0), ([True], 0), {1}, (0, ..., ...),
+        ]  # fmt: skip
+        for bad in wrong:
             with pytest.raises(InvalidInputError):
                 state["a"][bad]
         with pytest.raises(NotFoundError):
             state["b"]
+
+
+INDEX_SHAPE = (4, 3, 5)
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[npt.NDArray[Any], Any]]:
+    """An array and what a state has of it."""
+    value = np.arange(60).reshape(INDEX_SHAPE)
+    with lamina.open(tmp_path_factory.mktemp("index"), embedder="none") as store:
+        store.states.commit("s", {"a": value})
+        with store.states.open("s") as state:
+            yield value, state["a"]
+
+
+@st.composite
+def indices(draw: st.DrawFn) -> Any:
+    """An index of any kind: numbers, slices, arrays, masks, new axes and an ellipsis, mixed."""
+    parts: list[Any] = []
+    for size in INDEX_SHAPE[: draw(st.integers(0, 3))]:
+        number = st.integers(-size, size - 1)
+        part = st.one_of(
+            number,
+            st.slices(size),
+            number.map(np.array),
+            number.map(np.int32),
+            st.lists(number, min_size=1, max_size=1),
+            npst.arrays(np.int64, st.sampled_from([(1,), (2,), (2, 1), (1, 2)]), elements=number),
+            npst.arrays(bool, size),
+        )
+        parts += [None] * draw(st.integers(0, 1)) + [draw(part)]
+    if draw(st.booleans()):
+        parts.insert(draw(st.integers(0, len(parts))), Ellipsis)
+    return parts[0] if len(parts) == 1 and draw(st.booleans()) else tuple(parts)
+
+
+@settings(max_examples=400, deadline=None)
+@given(key=indices())
+def test_any_index_is_numpys(indexed: tuple[npt.NDArray[Any], Any], key: Any) -> None:
+    """Whatever indices are mixed, form and values are what numpy gives; what numpy refuses is an error of ours."""
+    value, array = indexed
+    try:
+        wanted = value[key]
+    except IndexError:
+        with pytest.raises(InvalidInputError):
+            array[key]
+        return
+    found = array[key]
+    assert np.shape(wanted) == np.shape(found)
+    assert type(wanted) is type(found)
+    np.testing.assert_array_equal(wanted, found)
 
 
 def test_what_is_read_is_the_readers_own(states: lamina.States) -> None:
@@ -218,10 +281,59 @@ def test_precision_refuses_what_it_cannot_hold(states: lamina.States) -> None:
     """An overflow of float16 and NaN in int8 are refused, with the name of the array."""
     for precision, bad in (("float16", 1e6), ("int8", np.nan), ("int8", np.inf)):
         with pytest.raises(InvalidInputError, match="'a'"):
-            states.commit("s", {"a": np.full((2, 3), bad)}, precision=precision)
+            states.commit("s", {"a": np.full((2, 30), bad)}, precision=precision)
     with pytest.raises(InvalidInputError, match="no precision"):
         states.commit("s", {"a": np.zeros(3)}, precision="float12")
     states.commit("s", {"a": np.full((2, 3), np.inf)}, precision="float16")
+
+
+def test_precision_is_left_out_where_it_does_not_pay(states: lamina.States) -> None:
+    """Narrow rows, whose scales would take more than int8 saves, integers and bfloat16 stay exact, and that is told."""
+    rng = np.random.default_rng(0)
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "flat": rng.standard_normal(5000, dtype=np.float32),
+        "narrow": rng.standard_normal((900, 15), dtype=np.float32),
+        "wide": rng.standard_normal((900, 16), dtype=np.float32),
+        "whole": np.arange(10),
+        "half": rng.standard_normal((9, 64)).astype(ml_dtypes.bfloat16),
+        "not asked": np.zeros(3),
+    }
+    precision = {name: "int8" for name in arrays if name != "not asked"}
+    version = states.commit("s", arrays, precision=precision)
+    assert {"flat", "narrow", "whole", "half"} == set(version.kept_exact)
+    with states.open("s") as state:
+        assert "int8" == state["wide"].info().precision
+        assert all(
+            state[name].read().tobytes() == arrays[name].tobytes() and state[name].info().precision == "exact"
+            for name in version.kept_exact
+        )
+    assert () == states.commit("s", arrays).kept_exact
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_rounding_takes_little_memory(precision: str) -> None:
+    """A shard is rounded a few rows at a time: beside the result there are a few megabytes, whatever the dtype."""
+    value = np.random.default_rng(0).standard_normal((8000, 512))
+    layout = Layout.of(value.dtype, value.shape, precision)
+    tracemalloc.start()
+    encoded = layout.encode(value)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= encoded.nbytes + (4 << 20)
+    assert encoded.tobytes() == b"".join(layout.encode(value[row : row + 999]).tobytes() for row in range(0, 8000, 999))
+
+
+def test_another_byte_order_is_turned_shard_by_shard(states: lamina.States) -> None:
+    """A big-endian array is not copied whole before it is committed, and comes back little-endian."""
+    value = np.random.default_rng(0).standard_normal((60, 50)).astype(">f8")
+    assert np.shares_memory(value, to_array(value, "a"))
+    states.commit("s", {"a": value})
+    assert 0 == states.commit("s", {"a": value.astype("<f8")}).written
+    states.update("s", {"a": ([3], value[4:5])})
+    value[3] = value[4]
+    with states.open("s") as state:
+        assert np.dtype("<f8") == state["a"].dtype
+        np.testing.assert_array_equal(value, state["a"].read())
 
 
 def test_names_of_dtypes() -> None:

@@ -3,10 +3,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -207,6 +208,167 @@ def test_update_refuses_what_does_not_fit(states: lamina.States) -> None:
     states.update("s", {"a": (slice(2, 4), np.int8(5))})
     states.update("s", {"a": ([0, 0, -1], [[1, 1, 1], [2, 2, 2], [3, 3, 3]])})
     assert [2, 0, 5, 5, 0, 0, 0, 0, 0, 3] == states.open("s")["a"][:, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "there"),
+    [
+        ("i1", [127, -128, 3], None),
+        ("i1", [300], "300"),
+        ("u1", [5, 255], None),
+        ("u1", [-1], "-1"),
+        ("u8", [2**64 - 1], None),
+        ("i8", np.array([2**63], np.uint64), str(2**63)),
+        ("?", [0, 1], None),
+        ("?", [2], "2"),
+        ("f4", [1e300], "e\\+300"),
+        ("f4", [1 / 3, np.inf, np.nan], None),
+        ("f2", np.array([70_000], "f4"), "70000"),
+        ("f2", [70_000], "70000"),
+        ("bfloat16", [1e39], "e\\+39"),
+        ("float8_e4m3fn", [np.inf], "inf"),
+        ("int4", [7, -8], None),
+        ("int4", [8], "8"),
+        ("i4", np.array([1, 2], ml_dtypes.int4), None),
+        ("i4", np.array([1, 2], ml_dtypes.bfloat16), "change"),
+        ("f4", np.array([1, 2], ml_dtypes.bfloat16), None),
+        ("c8", [1 + 1e300j], "e\\+300"),
+        ("S3", np.array([b"long"]), "long"),
+        ("S3", np.array([b"ok"]), None),
+        ("<M8[s]", np.array(["2026-01-01T00:00:00.5", "NaT"], "M8[ms]"), "00.5"),
+        ("<M8[s]", np.array(["2026-01-01", "NaT"], "M8[D]"), None),
+        ("i4", [0.5], "change"),
+        ("f4", ["a"], "change"),
+    ],
+    ids=str,
+)
+def test_update_changes_no_value_silently(states: lamina.States, dtype: str, values: Any, there: str | None) -> None:
+    """What fits the array's dtype is taken, whatever it came as; what would become another value is refused."""
+    kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
+    states.commit("s", {"a": np.zeros(10, kind)})
+    change = {"a": (range(len(values)), values)}
+    if there is None:
+        states.update("s", change)
+        found = states.open("s")["a"][: len(values)]
+        np.testing.assert_array_equal(np.asarray(values).astype(kind), found)
+    else:
+        with pytest.raises(InvalidInputError, match=there):
+            states.update("s", change)
+        assert 1 == len(states.log("s"))
+
+
+def test_an_update_of_nothing(states: lamina.States) -> None:
+    """No rows and no values are a change of nothing, though an empty list is one of floats to numpy."""
+    states.commit("s", {"a": np.arange(10)})
+    states.update("s", {"a": ([], [])})
+    assert list(range(10)) == states.open("s")["a"].read().tolist()
+    with pytest.raises(InvalidInputError, match="sliced"):
+        states.update("s", {"a": (slice("a", 3), 1)})
+
+
+def test_a_line_steps_over_what_was_removed(store: lamina.Store) -> None:
+    """Log, times and retention go on behind versions that were deleted, before and after they were collected."""
+    states = store.states
+    versions = [states.commit("s", value(number), message=str(number)) for number in range(10)]
+
+    def line(ref: str) -> str:
+        return "".join(version.message or "" for version in states.log("s", ref))
+
+    states.branch("s", "side", versions[7])
+    states.commit("s", value(20), branch="side", message="x")
+    for number in (6, 4):
+        states.delete("s", versions[number])
+    for _ in range(2):
+        assert ("98753210", "x753210") == (line("main"), line("side"))
+        assert versions[5].id == states.open("s", versions[6].created_at).version.id
+        assert versions[3].id == states.open("s", versions[3].created_at).version.id
+        assert versions[5].id in states.retain("s", branch="main", keep_last=2, dry_run=True).removed
+        store.gc()
+        assert store.verify("full").ok
+    states.tag("s", versions[2], "kept")
+    states.retain("s", keep_last=1)
+    store.gc()
+    assert ("92", "x2") == (line("main"), line("side"))
+    assert versions[2].id == states.open("s", versions[8].created_at).version.id
+    assert versions[8].id == states.log("s", "main")[0].parent
+    assert (("main", "side"), ("kept",)) == (states.list()[0].branches, states.list()[0].tags)
+    assert store.verify("full").ok
+    assert () == store.repair().lost
+    assert "92" == line("main")
+    states.delete("s", "kept")
+    states.delete("s", versions[2])
+    store.gc()
+    assert ("9", "x") == (line("main"), line("side"))
+    with pytest.raises(NotFoundError, match="by"):
+        states.open("s", versions[8].created_at)
+    for limit in ("a", -1, True, 1.5):
+        with pytest.raises(InvalidInputError, match="limit"):
+            states.log("s", limit=limit)  # type: ignore[arg-type]
+
+
+def test_a_time_may_be_text(states: lamina.States) -> None:
+    """ISO 8601 with a zone is a ref wherever one is asked for; without a zone it is refused, and a datetime is UTC."""
+    first = states.commit("s", value(1))
+    time.sleep(0.002)
+    states.commit("s", value(2))
+    moment = first.created_at
+    for text in (moment.isoformat(), moment.astimezone(timezone(timedelta(hours=2))).isoformat()):
+        assert first.id == states.open("s", text).version.id
+        assert [first.id] == [version.id for version in states.log("s", text)]
+    assert first.id == states.open("s", moment.replace(tzinfo=None)).version.id
+    assert 1 == len(states.diff("s", f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}", "main").changes)
+    assert first.id == states.tag("s", moment.isoformat(), "t").id
+    assert first.id == states.branch("s", "b", moment.isoformat()).id
+    states.restore("s", moment.isoformat())
+    with pytest.raises(InvalidInputError, match="no zone"):
+        states.open("s", moment.replace(tzinfo=None).isoformat())
+
+
+def test_opening_by_any_name_is_remembered(store: lamina.Store) -> None:
+    """Who opened the newest version by its id, a tag or a time follows it, and is told when someone else was faster."""
+    states = store.states
+    for number, how in enumerate(("id", "version", "tag", "time")):
+        head = states.commit("s", value(number))
+        states.tag("s", head, how)
+        with lamina.open(store.location, embedder="none") as other:
+            refs: dict[str, Any] = {"id": head.id, "version": head, "tag": "tag", "time": head.created_at}
+            other.states.open("s", refs[how])
+            states.commit("s", value(number + 0.5))
+            with pytest.raises(ConflictError):
+                other.states.commit("s", value(9))
+
+
+def test_a_diff_between_precisions(states: lamina.States) -> None:
+    """Shards of two precisions hold different numbers of rows; they are compared row by row all the same."""
+    data = np.round(np.random.default_rng(0).standard_normal((40_000, 64)), 1).astype("f2").astype("f4")
+    first = states.commit("s", {"a": data})
+    second = states.commit("s", {"a": data}, precision="float16")
+    assert () == states.diff("s", first, second).changes
+    data[[7, 39_999]] += 1
+    third = states.commit("s", {"a": data}, precision="float16")
+    change = states.diff("s", first, third).changes[0]
+    assert (2, (7, 39_999)) == (change.rows, change.first_rows)
+    assert ("changed", 40_000) == (
+        states.diff("s", third, states.commit("s", {"a": data * 1.001}, precision="int8")).changes[0].change, len(data)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "largest"),
+    [
+        ([np.inf, 1, 2], [np.inf, 1, 5], 3.0),
+        ([np.nan, 1, 2], [np.nan, 1, 4], 2.0),
+        ([1, 1, 2], [1, np.inf, 7], np.inf),
+        ([np.nan, 1, 2], [1, 1, 7], np.nan),
+        ([0.0, 1], [-0.0, 1], 0.0),
+    ],
+    ids=str,
+)
+def test_the_largest_change(states: lamina.States, before: Any, after: Any, largest: float) -> None:
+    """It is that of the elements that differ: NaN and infinities that stayed hide none, those that changed are told."""
+    first = states.commit("s", {"a": np.array(before, float)})
+    second = states.commit("s", {"a": np.array(after, float)})
+    np.testing.assert_equal(states.diff("s", first, second).changes[0].largest_change, largest)
 
 
 def test_small_commits_cost_one_fsync_and_no_file(folder: Path) -> None:

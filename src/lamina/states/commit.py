@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from lamina.states.checks import check_metadata, check_name, check_precision, ch
 from lamina.states.context import StatesContext
 from lamina.states.draft import Draft, flush_reads
 from lamina.states.encode import Planned, encode_shard
-from lamina.states.layout import Layout, dtype_name
+from lamina.states.layout import Layout, dtype_name, fitting
 from lamina.states.manifest import Array, Head, Manifest
 from lamina.states.rows import (
     BRANCH,
@@ -93,7 +93,9 @@ def commit(
             draft.finish()
             version = publish(context, draft, name, before=before, arrays=made, facts=facts)
             if version is not None:
-                return version
+                return replace(
+                    version, kept_exact=tuple(key for key in precisions if planned[key].precision == "exact")
+                )
     raise ConflictError(
         f"What state {name!r} shares with older versions was removed again and again while it was being committed.",
         hint="Repeat the commit when no gc is running.",
@@ -190,15 +192,8 @@ def _conflict(name: str, branch: str, wanted: bytes | None, found: bytes | None)
 
 
 def _layout(array: npt.NDArray[Any], name: str, precision: str) -> Layout:
-    # bfloat16 and float8 are of kind "V" or "f"; only what numpy itself calls floating can be rounded here
-    if precision != "exact" and array.dtype.kind != "f":
-        precision = "exact"
-    if precision == "float16" and array.dtype.itemsize <= 2:
-        precision = "exact"
-    if precision == "int8" and (array.dtype.itemsize < 2 or array.ndim < 1):
-        precision = "exact"
     try:
-        return Layout.of(array.dtype, array.shape, precision)
+        return Layout.of(array.dtype, array.shape, fitting(precision, array.dtype, array.shape))
     except InvalidInputError as error:
         raise InvalidInputError(f"Array {name!r}: {error.message}", hint=error.hint, array=name) from None
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from lamina.errors import InvalidInputError, ReadOnlyError
 from lamina.states.context import StatesContext
-from lamina.states.manifest import Head
-from lamina.states.rows import find_version, names_of, state_named
+from lamina.states.rows import find_version, line_of, names_of, state_named
 from lamina.states.types import RetainPlan
 from lamina.storage.records import now_micros
 
@@ -61,7 +60,9 @@ def _plan(
     rows = db.execute(
         "SELECT seq, id, created_at FROM state_version WHERE state = ? AND gone = 0 ORDER BY seq DESC", (state,)
     ).fetchall()
-    line = _line(db, state, name, branch) if branch is not None else None
+    line = None
+    if branch is not None:
+        line = {id for _, id, _ in line_of(db, state, find_version(db, state, name, branch))}
     removed, kept, place = [], {}, 0
     for number, (seq, id, created) in enumerate(rows):
         if line is not None and id not in line:
@@ -84,16 +85,3 @@ def _plan(
             removed.append(id.hex())
         place += 1
     return RetainPlan(name=name, removed=tuple(reversed(removed)), kept=kept, dry_run=dry_run)
-
-
-def _line(db: Any, state: int, name: str, branch: str) -> set[bytes]:
-    """Return the ids of the versions that a branch leads back to."""
-    line: set[bytes] = set()
-    seq: int | None = find_version(db, state, name, branch)
-    while seq is not None:
-        id, packed = db.execute("SELECT id, head FROM state_version WHERE seq = ?", (seq,)).fetchall()[0]
-        line.add(id)
-        parent = Head.unpack(packed, f"version {id.hex()[:12]}").parent
-        found = db.execute("SELECT seq FROM state_version WHERE id = ?", (parent,)).fetchall() if parent else []
-        seq = found[0][0] if found else None
-    return line

@@ -206,7 +206,7 @@ def _plain_state(store: Store, name: str) -> list[dict[str, Any]]:
                 key: [str(state[key].dtype), list(state[key].shape), sha256(array.tobytes()).hexdigest()]
                 for key, array in state.arrays().items()
             }
-        facts = {key: _json(value) for key, value in asdict(version).items() if key != "written"}
+        facts = {key: _json(value) for key, value in asdict(version).items() if key not in ("written", "kept_exact")}
         found.append({**facts, "arrays": arrays})
     return found
 

@@ -155,7 +155,7 @@ def test_damage_is_named_and_never_served(tmp_path: Path, how: str) -> None:
             np.testing.assert_array_equal(whole, state["a"].read())
         lost = store.repair().lost
         assert any("'a'" in problem.message for problem in lost)
-        assert store.verify("full").ok
+        assert ["version-partly-lost"] == [problem.code for problem in store.verify("full").problems]
         with store.states.open("m") as state:
             np.testing.assert_array_equal(whole, state["a"].read())
         assert [version.damaged for version in store.states.log("m")] == [True, False]
@@ -163,6 +163,8 @@ def test_damage_is_named_and_never_served(tmp_path: Path, how: str) -> None:
         store.states.commit("m", {"a": whole[::-1].copy(), "b": whole[:100] * 2})
         with store.states.open("m") as state:
             np.testing.assert_array_equal(whole[::-1], state["a"].read())
+        assert store.verify("full").ok
+        assert not any(version.damaged for version in store.states.log("m"))
 
 
 def test_a_lost_catalog_row_is_found_in_the_pack(tmp_path: Path) -> None:
@@ -234,20 +236,41 @@ def test_two_processes_lose_nothing(tmp_path: Path) -> None:
         assert store.verify("full").ok
 
 
-def test_a_collection_beside_a_reader(tmp_path: Path) -> None:
-    """A reader in another handle finishes what it opened, although the version was deleted and collected."""
-    with (
-        lamina.open(tmp_path / "store", embedder="none") as store,
-        lamina.open(tmp_path / "store", embedder="none") as other,
-    ):
+READER = """
+import sys, lamina
+with lamina.open(sys.argv[1], embedder="none", read_only=sys.argv[2] == "True") as store:
+    state = store.states.open("worked", sys.argv[3])
+    print("opened", flush=True)
+    sys.stdin.readline()
+    print(state["w"].read().tobytes().hex(), flush=True)
+    state.close()
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_collection_beside_a_reader(tmp_path: Path, read_only: bool) -> None:
+    """A reader in another process, the first of its store, finishes what it opened although it was collected since."""
+    with lamina.open(tmp_path / "store", embedder="none") as store:
         for number in range(6):
             store.states.commit(STATE, {"w": content_of(number * 12)}, step=number)
-        oldest = other.states.open(STATE, store.states.log(STATE)[-1])
+        oldest = store.states.log(STATE)[-1].id
+        reader = subprocess.Popen(
+            [sys.executable, "-c", READER, str(tmp_path / "store"), str(read_only), oldest],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert reader.stdin
+        assert reader.stdout
+        assert reader.stdout.readline() == "opened\n"
         assert "being read" in store.states.retain(STATE, keep_last=1).kept.values()
         store.states.delete(STATE)
         store.gc()
-        np.testing.assert_array_equal(content_of(0), oldest["w"].read())
-        oldest.close()
+        reader.stdin.write("read\n")
+        reader.stdin.flush()
+        assert reader.stdout.readline().strip() == content_of(0).tobytes().hex()
+        reader.communicate("end\n", timeout=50)
         assert store.gc()["states"]["versions"] == 1
         assert not list((tmp_path / "store" / ".lamina" / "packs").glob("*.pack"))
 
@@ -295,7 +318,7 @@ def test_relaxed_packs_after_the_machine_went_down(tmp_path: Path) -> None:
     torn.write_bytes(data)
     with lamina.open(folder, embedder="none") as store:
         np.testing.assert_array_equal(whole, store.states.open("m")["a"].read())
-        assert store.verify("full").ok
+        assert ["version-partly-lost"] == [problem.code for problem in store.verify("full").problems]
         store.states.commit("m", {"a": whole * 3})
     with pytest.raises(ConflictError), lamina.open(folder, embedder="none") as store:
         store.states.commit("m", {"a": whole}, parent=store.states.log("m")[-1])

@@ -41,13 +41,15 @@ _WAIT = 10.0
 _PAGES_AT_ONCE = 2048
 _BATCH = 500
 _MOST_NAMED = 1_000
+_OF_MEMORIES = ("passages", "tags", "text indexes", "near-duplicate bands")
 
 
 def rebuild(context: Context) -> RepairReport:
     """Make passages, text indexes, near-duplicate bands and the waiting list anew from the memories."""
     size = context.settings.passage_chars
     lost, damaged = _damaged(context)
-    lost += mend(StatesContext(context.catalog, context.settings, context.catalog.path.parent))
+    mended = mend(StatesContext(context.catalog, context.settings, context.catalog.path.parent))
+    lost += mended.lost
     aside = None
     if damaged:
         aside = _aside(context.catalog.path)
@@ -85,9 +87,14 @@ def rebuild(context: Context) -> RepairReport:
         )
         mirror.drop_unmatched(writer.db)  # their files are looked at anew when the store is opened
         rebuild_patterns(writer)
+        patterns = bool(writer.db.execute("SELECT 1 FROM pattern LIMIT 1").fetchall())
         writer.announce_all()
     return RepairReport(
-        rebuilt=("passages", "tags", "text indexes", "near-duplicate bands", "counts of patterns"),
+        rebuilt=(
+            *(_OF_MEMORIES if seqs else ()),
+            *(("counts of patterns",) if patterns else ()),
+            *(("packs of states",) if mended.rewritten else ()),
+        ),
         recovered={},
         lost=tuple(lost),
         kept_aside=str(aside) if aside else None,

@@ -331,6 +331,7 @@ class States:
     ) -> RetainPlan:
         """Delete old versions; ``store.gc()`` gives their room back.
 
+        So does retention itself, once the store has grown by half, and by 16 MB, since it was last collected.
         The newest version of each branch, tagged versions and those that someone reads are always kept.
 
         Args:

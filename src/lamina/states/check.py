@@ -8,16 +8,23 @@ from typing import Any
 
 from lamina.errors import CorruptionError, LaminaError
 from lamina.states.context import StatesContext
+from lamina.states.losses import LossCounter
 from lamina.states.manifest import Manifest
 from lamina.states.rows import load_manifest
 from lamina.storage.objects import Stored, find_objects
 from lamina.storage.packs import read_pack
 from lamina.types import Problem
 
-__all__ = ["Findings", "examine", "problems"]
+__all__ = ["AFTER_LOSS", "Findings", "examine", "problems"]
 
 _SAMPLE = 200
 _REPAIR = "Run `lamina repair`."
+_MISSING = "it is missing"
+_KNOWN = "a repair found it damaged"
+AFTER_LOSS = (
+    "Open an older whole version, or commit the array again; "
+    "`lamina verify` names this one until it is whole again or deleted."
+)
 
 
 @dataclass(slots=True)
@@ -31,19 +38,16 @@ class Findings:
     manifests: dict[int, Manifest] = field(default_factory=dict)
     bad: dict[bytes, str] = field(default_factory=dict)
     """Objects that are missing or damaged, and why."""
+    gone: set[bytes] = field(default_factory=set)
+    """Those of them of which nothing is left."""
+    noted: set[int] = field(default_factory=set)
+    """Versions whose damage a repair has noted."""
+    let_go: set[int] = field(default_factory=set)
+    """Versions that were deleted and wait for a collection; what becomes of them is no news."""
 
-    def damaged(self) -> dict[int, list[str]]:
-        """Return the versions that need a bad object, and what is affected of each."""
-        found: dict[int, list[str]] = {}
-        for seq, manifest in self.manifests.items():
-            affected = [
-                f"array {array.name!r}"
-                for array in manifest.arrays.values()
-                if any(address in self.bad for entry in array.entries for address in entry.addresses())
-            ]
-            if affected:
-                found[seq] = affected
-        return found
+    def damaged(self) -> list[int]:
+        """Return the versions that need a bad object."""
+        return [seq for seq, one in self.manifests.items() if any(address in self.bad for address in one.addresses())]
 
 
 def problems(context: StatesContext, level: str) -> tuple[list[Problem], dict[str, int]]:
@@ -55,7 +59,7 @@ def problems(context: StatesContext, level: str) -> tuple[list[Problem], dict[st
             ``sample``: also the directories of packs and some objects; ``full``: every frame.
     """
     findings = examine(context, level)
-    return findings.problems, findings.checked
+    return [*findings.problems, *_standing(context, findings)], findings.checked
 
 
 def examine(context: StatesContext, level: str) -> Findings:
@@ -63,7 +67,8 @@ def examine(context: StatesContext, level: str) -> Findings:
     findings = Findings()
     with context.catalog.read("verifying states") as reader:
         db = reader.db
-        known_damage = _versions(db, findings)
+        _versions(db, findings)
+        known_damage = findings.noted | findings.let_go  # what becomes of these is no news
         wanted: dict[bytes, int] = {}
         for seq, manifest in findings.manifests.items():
             for address in manifest.addresses():
@@ -76,6 +81,7 @@ def examine(context: StatesContext, level: str) -> Findings:
     for address, seq in wanted.items():
         if address not in found:
             findings.bad[address] = "the catalog does not know where it is"
+            findings.gone.add(address)
             if seq not in known_damage:
                 findings.problems.append(_missing(findings, seq, address))
     needed = {one.at.pack for address, one in found.items() if wanted[address] not in known_damage}
@@ -83,19 +89,44 @@ def examine(context: StatesContext, level: str) -> Findings:
     for address, stored in found.items():
         if stored.at.pack in gone:
             findings.bad[address] = gone[stored.at.pack]
+            if gone[stored.at.pack].endswith(_MISSING):
+                findings.gone.add(address)
     if level != "structure":
         _objects(context, findings, wanted, found, known_damage, full=level == "full")
+    if level != "full":  # what a repair has found is not looked at again
+        findings.bad.update((address, _KNOWN) for address, one in found.items() if one.damaged)
     return findings
 
 
-def _versions(db: Any, findings: Findings) -> set[int]:
-    """Read every manifest; return the versions whose damage a repair has noted."""
-    noted = set()
-    rows = db.execute("SELECT seq, id, damaged FROM state_version ORDER BY seq").fetchall()
+def _standing(context: StatesContext, findings: Findings) -> Iterator[Problem]:
+    """Tell of versions whose damage a repair has noted, for as long as they are there and it lasts."""
+    noted = findings.noted - findings.let_go
+    if not noted:
+        return
+    counter = LossCounter(context, findings.bad, findings.gone)
+    for seq in sorted(noted.intersection(findings.damaged())):
+        manifest = findings.manifests[seq]
+        rows = counter.describe(manifest)
+        if not rows:
+            continue  # its pack was copied back, and the next repair takes the mark away
+        where = f"version {manifest.id().hex()[:12]}"
+        yield Problem(
+            code="version-partly-lost",
+            where=where,
+            message=f"{where} of state {manifest.head.name!r} is known to be damaged: {rows} cannot be read",
+            hint=AFTER_LOSS,
+        )
+
+
+def _versions(db: Any, findings: Findings) -> None:
+    """Read every manifest."""
+    rows = db.execute("SELECT seq, id, damaged, gone FROM state_version ORDER BY seq").fetchall()
     findings.checked["versions"] = len(rows)
-    for seq, id, damaged in rows:
+    for seq, id, damaged, gone in rows:
         if damaged:
-            noted.add(seq)
+            findings.noted.add(seq)
+        if gone:
+            findings.let_go.add(seq)
         try:
             findings.manifests[seq] = load_manifest(db, seq)
         except LaminaError as error:
@@ -103,7 +134,6 @@ def _versions(db: Any, findings: Findings) -> set[int]:
             findings.problems.append(
                 Problem(code="version-damaged", where=f"version {id.hex()[:12]}", message=error.message, hint=_REPAIR)
             )
-    return noted
 
 
 def _names(db: Any) -> Iterator[Problem]:
@@ -134,7 +164,7 @@ def _packs(
         reason = ""
         found = context.home.size(name)
         if found is None:
-            reason = "it is missing"
+            reason = _MISSING
         elif found != size:
             reason = f"it has {found:,} bytes instead of {size:,}"
         elif level != "structure":
@@ -145,7 +175,7 @@ def _packs(
         if not reason:
             continue
         # What only versions need that are known to be damaged, or nobody, is no news.
-        code = "pack-missing" if reason == "it is missing" else "pack-damaged"
+        code = "pack-missing" if reason == _MISSING else "pack-damaged"
         if id in needed:
             findings.problems.append(
                 Problem(code=code, where=f"pack {name[:16]}", message=f"pack {name}: {reason}", hint=_REPAIR)

@@ -6,85 +6,74 @@ held it before (and is seen) or finds it doomed. Files are unlinked while no wri
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
-from lamina.errors import CorruptionError, LaminaError
+from lamina.errors import CorruptionError, DiskFullError, LaminaError, LockedError
 from lamina.states.context import StatesContext, boot_id
+from lamina.states.room import Pack, due, estimate, note_kept, packs_of, to_rewrite, vacuum_pays
 from lamina.states.rows import DOOMED, remove_versions, walk_manifests
 from lamina.storage.objects import Stored, batches, find_objects
 from lamina.storage.packs import PackWriter
 from lamina.storage.shards import Encoded
 
-__all__ = ["DEAD_SHARE", "collect", "move_objects"]
+__all__ = ["collect", "collect_when_due", "move_objects"]
 
-DEAD_SHARE = 0.20
-"""Share of a pack that may be dead; past it the pack is written anew. So dead bytes stay within a quarter of live."""
-_COUNTS = ("versions", "objects", "packs_removed", "packs_rewritten", "bytes")
-_SMALL = 8 << 20
-_MANY_SMALL = 8
-"""Packs under 8 MB are joined once there are so many."""
+_CALLS = 16
+"""Calls for which retention rests after it has collected: what it could not do then it cannot do at once either."""
 _TARGET = 256 << 20
 """Size from which on a new pack is begun while others are written anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pack:
-    id: int
-    name: str
-    size: int
-    live: int
-
-
-def collect(context: StatesContext, *, dry_run: bool) -> dict[str, Any]:
+def collect(context: StatesContext, *, dry_run: bool, vacuum: bool = True) -> dict[str, Any]:
     """Give back what nothing needs.
+
+    Args:
+        context: Of the store.
+        dry_run: Only say what would go; its bytes are about what comes back.
+        vacuum: Also write the catalog anew where much of it is unused.
 
     Returns:
         ``versions`` and ``objects`` that went, ``packs_removed`` and ``packs_rewritten``, ``bytes`` of files given
         back, ``damaged`` packs that were left as they are, and ``dry_run``.
     """
     if dry_run:
-        return _estimate(context)
+        return estimate(context)
     versions = _remove_gone(context)
     objects = _remove_dead(context)
-    before = _pack_bytes(context)
+    before = _bytes(context)
     rewritten, damaged = _rewrite(context)
     removed = _unlink(context)
+    if versions or objects or removed or not vacuum:
+        with context.catalog.write("noting what is needed") as writer:
+            note_kept(writer.db)
+    if vacuum:
+        _vacuum(context)
     return {
         "versions": versions,
         "objects": objects,
         "packs_removed": removed,
         "packs_rewritten": rewritten,
-        "bytes": max(0, before - _pack_bytes(context)),
+        "bytes": max(0, before - _bytes(context)),
         "damaged": damaged,
         "dry_run": False,
     }
 
 
-def _estimate(context: StatesContext) -> dict[str, Any]:
-    leased = context.leased()
-    with context.catalog.read("looking for what is dead") as reader:
-        db = reader.db
-        gone = {row[1] for row in db.execute("SELECT seq, id FROM state_version WHERE gone <> 0")} - leased
-        live: set[bytes] = set()
-        for _, id, _, manifest in walk_manifests(db):
-            if id not in gone:
-                live.update(manifest.addresses())
-        dead, size = 0, 0
-        for address, stored, record in db.execute("SELECT address, stored, record_size FROM object"):
-            if address not in live:
-                dead += 1
-                size += stored + record
-    return {
-        "versions": len(gone),
-        "objects": dead,
-        "packs_removed": 0,
-        "packs_rewritten": 0,
-        "bytes": size,
-        "damaged": [],
-        "dry_run": True,
-    }
+def collect_when_due(context: StatesContext) -> None:
+    """Collect where the store has grown much since the last time; then not for sixteen calls of this handle.
+
+    What becomes of it concerns nobody who calls: what it could not do is left to the next one.
+    """
+    if context.calls_to_rest > 0:
+        context.calls_to_rest -= 1
+        return
+    if not due(context):
+        return
+    context.calls_to_rest = _CALLS
+    with contextlib.suppress(LaminaError):
+        collect(context, dry_run=False, vacuum=False)
 
 
 def _remove_gone(context: StatesContext) -> int:
@@ -135,25 +124,13 @@ def _remove_dead(context: StatesContext) -> int:
     return removed
 
 
-def _packs(db: Any) -> list[_Pack]:
-    sql = (
-        "SELECT p.id, p.name, p.size, coalesce(sum(o.stored + o.record_size), 0) FROM pack p "
-        "LEFT JOIN object o ON o.pack = p.id GROUP BY p.id ORDER BY p.id"
-    )
-    return [_Pack(*row) for row in db.execute(sql).fetchall()]
-
-
 def _rewrite(context: StatesContext) -> tuple[int, list[str]]:
     """Write packs anew that are dead past the share, or small and many; return how many, and the damaged ones."""
     with context.catalog.read("looking at packs") as reader:
-        packs = [pack for pack in _packs(reader.db) if pack.live]
-    chosen = [pack for pack in packs if pack.live < pack.size * (1 - DEAD_SHARE)]
-    small = [pack for pack in packs if pack.size < _SMALL and pack not in chosen]
-    if len(small) >= _MANY_SMALL:
-        chosen += small
+        chosen = to_rewrite(packs_of(reader.db))
     damaged: list[str] = []
     done = 0
-    group: list[_Pack] = []
+    group: list[Pack] = []
     size = 0
     for pack in [*chosen, None]:
         if group and (pack is None or size + pack.live > _TARGET):
@@ -165,7 +142,7 @@ def _rewrite(context: StatesContext) -> tuple[int, list[str]]:
     return done, damaged
 
 
-def _rewrite_group(context: StatesContext, group: list[_Pack], damaged: list[str]) -> int:
+def _rewrite_group(context: StatesContext, group: list[Pack], damaged: list[str]) -> int:
     wanted = []
     for pack in group:
         with context.catalog.read("looking at a pack") as reader:
@@ -236,5 +213,17 @@ def _unlink(context: StatesContext) -> int:
     return removed
 
 
-def _pack_bytes(context: StatesContext) -> int:
-    return sum(context.home.size(name) or 0 for name in context.home.names())
+def _vacuum(context: StatesContext) -> None:
+    """Write the catalog anew where that gives much room back."""
+    with context.catalog.read("looking at the catalog") as reader:
+        pays = vacuum_pays(reader.db)
+    if pays:
+        with contextlib.suppress(LockedError, DiskFullError):  # it stays as it is; nothing else depends on it
+            context.catalog.pool.vacuum(0.0)
+
+
+def _bytes(context: StatesContext) -> int:
+    """Return the bytes of packs and of the catalog."""
+    with context.catalog.read("measuring the catalog") as reader:
+        size = int(reader.db.pragma("page_count")) * int(reader.db.pragma("page_size"))
+    return size + sum(context.home.size(name) or 0 for name in context.home.names())

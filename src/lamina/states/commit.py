@@ -17,6 +17,7 @@ from lamina.states.context import StatesContext
 from lamina.states.draft import Draft, flush_reads
 from lamina.states.encode import Planned, encode_shard
 from lamina.states.layout import Layout, dtype_name, fitting
+from lamina.states.losses import unmark_whole
 from lamina.states.manifest import Array, Head, Manifest
 from lamina.states.rows import (
     BRANCH,
@@ -147,6 +148,7 @@ def publish(
     """Commit the rows of a version whose objects are durable; None where an object that it shares is gone.
 
     Raises:
+        CorruptionError: An object that it shares lies in a pack that is not there, or was cut short.
         ConflictError: Someone else committed to the branch meanwhile; nothing was written.
     """
     if context.durable:
@@ -173,6 +175,8 @@ def publish(
         set_ref(db, state, BRANCH, before.branch, seq)
         if reads:
             flush_reads(db, reads)
+        if draft.healed:
+            unmark_whole(db)
         version = version_of(db, seq, names_of(db, state), draft.written)
     context.see(name, before.branch, seq, id)
     context.keep_manifest(seq, manifest)
@@ -215,6 +219,7 @@ def _store(
         found = context.objects.find(
             (address for entry in old.entries for address in entry.addresses()), missing_ok=True
         )
+        found = _usable(context, draft, found)
         context.objects.prefetch_tables(found.values())
     made = Array(name, layout, dtype_name(array.dtype))
     rows = array.reshape(1) if array.ndim == 0 else array
@@ -225,14 +230,14 @@ def _store(
         held = None
         if old is not None and number < len(old.entries) and old.layout.cells_in(number) == layout.cells_in(number):
             entry = old.entries[number]
-            if all(address in found and not found[address].damaged for address in entry.addresses()):
+            if all(address in found for address in entry.addresses()):
                 held = Shard(context.objects, layout, number, entry, found)
         try:
             content = shard_content(rows, layout, number)
             try:
                 return encode_shard(context.objects, layout, content, held, draft.known)
             except LaminaError as error:
-                if held is None or error.code != "corruption":
+                if held is None or error.code not in ("corruption", "not-found"):
                     raise
                 return encode_shard(context.objects, layout, content, None, draft.known)  # damage does not spread
         except InvalidInputError as error:
@@ -247,6 +252,16 @@ def _store(
         if progress is not None:
             progress(number + 1, layout.shards)
     return made
+
+
+def _usable(context: StatesContext, draft: Draft, found: dict[bytes, Stored]) -> dict[bytes, Stored]:
+    """Return the objects that may be built on: not known to be damaged, and their packs are there at full length."""
+    packs = {stored.at.pack for stored in found.values()} - {0}
+    broken: set[int] = set()
+    if packs:
+        with context.catalog.read("looking at packs") as reader:
+            broken = draft.broken(reader.db, packs)
+    return {address: stored for address, stored in found.items() if not stored.damaged and stored.at.pack not in broken}
 
 
 def _same_form(before: Parent, name: str, layout: Layout) -> Array | None:

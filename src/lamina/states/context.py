@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina import fs
 from lamina.config import Settings
-from lamina.errors import LaminaError, LockedError, ReadOnlyError
+from lamina.errors import LaminaError, LockedError, ReadOnlyError, StorageError
 from lamina.storage.catalog import SqliteCatalog
 
 if TYPE_CHECKING:  # numpy costs 60 ms, and a store that holds memories alone needs none of this
@@ -48,6 +47,8 @@ class StatesContext:
         self._lock = threading.Lock()
         self._leased: dict[bytes, tuple[fs.Lease, int]] = {}
         self._settled = False
+        self.calls_to_rest = 0
+        """How often retention does not look whether to collect, since it has just done so."""
 
     @property
     def durable(self) -> bool:
@@ -66,7 +67,17 @@ class StatesContext:
         """Reads objects."""
         from lamina.storage.objects import ObjectStore
 
-        return ObjectStore(self.catalog, self.home)
+        return ObjectStore(self.catalog, self.home, needed=self._needed)
+
+    def _needed(self, address: bytes) -> bool:
+        """Whether a version needs an object; True where that cannot be told. Reads every manifest, for a message."""
+        from lamina.states.rows import walk_manifests
+
+        try:
+            with self.catalog.read("looking who needs an object") as reader:
+                return any(address in manifest.addresses() for *_, manifest in walk_manifests(reader.db))
+        except LaminaError:
+            return True
 
     @property
     def used(self) -> bool:
@@ -173,10 +184,14 @@ class StatesContext:
             if held is not None and held[0].held:
                 self._leased[id] = (held[0], held[1] + 1)
                 return
-            if self.catalog.read_only and not os.access(self.leases, os.W_OK):
-                return  # nobody who may write here can be told; reading finds out itself
-            fs.make_dir(self.leases, mode=0o700)
-            self._leased[id] = (fs.Lease(self.leases, f"state-version {id.hex()}"), 1)
+            try:
+                fs.make_dir(self.leases, mode=0o700)
+                self._leased[id] = (fs.Lease(self.leases, f"state-version {id.hex()}"), 1)
+            except (ReadOnlyError, StorageError):
+                if not self.catalog.read_only:
+                    raise
+                # Nobody who may write here can be told, or no room is left: reading goes on, and says where what it
+                # reads was removed meanwhile.
 
     def release(self, id: bytes) -> None:
         """Give one hold of a version back."""

@@ -2,54 +2,69 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from lamina.errors import LaminaError
-from lamina.states.check import Findings, examine
+from lamina.states.check import AFTER_LOSS, Findings, examine
+from lamina.states.collect import move_objects
 from lamina.states.context import StatesContext
+from lamina.states.losses import LossCounter
 from lamina.states.manifest import Head
 from lamina.states.rows import BRANCH, remove_versions
+from lamina.storage.objects import find_objects
 from lamina.storage.packs import StoredPack, read_pack
 from lamina.types import Problem
 
-__all__ = ["mend"]
+__all__ = ["Mended", "mend"]
 
 
-def mend(context: StatesContext) -> list[Problem]:
-    """Repair all states, and return what was lost.
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What came of a repair of all states."""
+
+    lost: list[Problem] = field(default_factory=list)
+    rewritten: int = 0
+    """Packs whose header or directory was damaged, and whose objects were written anew."""
+
+
+def mend(context: StatesContext) -> Mended:
+    """Repair all states.
 
     Objects whose rows are lost are found again in the packs. A version whose manifest cannot be read goes; one that is
     partly damaged stays, is marked, and can be opened by its id; a branch moves back to its newest whole version.
     """
     with context.catalog.read("looking for states") as reader:
         if not reader.db.execute("SELECT 1 FROM state_version LIMIT 1").fetchall() and not context.home.names():
-            return []
+            return Mended()
     _find_packs(context)
     findings = examine(context, "full")
+    rewritten = _rewrite_broken(context, findings)
+    damaged = findings.damaged()
+    counter = LossCounter(context, findings.bad, findings.gone)
+    news = [seq for seq in damaged if seq not in findings.noted | findings.let_go]
+    counts = {seq: counter.describe(findings.manifests[seq]) or "part of it" for seq in news}
     lost = []
     with context.catalog.write("repairing states") as writer:
         db = writer.db
         for seq, reason in findings.unreadable.items():
             id = db.execute("SELECT id FROM state_version WHERE seq = ?", (seq,)).fetchall()[0][0]
             lost.append(Problem(code="version-lost", where=f"version {id.hex()[:12]}", message=reason))
-        damaged = findings.damaged()
-        for seq, affected in damaged.items():
-            manifest = findings.manifests[seq]
-            where = f"version {manifest.id().hex()[:12]}"
-            message = f"part of {', '.join(affected)} of state {manifest.head.name!r} cannot be read in {where}"
-            fresh = db.execute("SELECT damaged FROM state_version WHERE seq = ?", (seq,)).fetchall() == [(0,)]
-            if fresh:
-                lost.append(Problem(code="array-damaged", where=where, message=message))
-            db.execute("UPDATE state_version SET damaged = 1 WHERE seq = ?", (seq,))
+        for seq, unreadable in counts.items():
+            head = findings.manifests[seq].head
+            where = f"version {findings.manifests[seq].id().hex()[:12]} of state {head.name!r}"
+            message = f"{unreadable} cannot be read; all else can"
+            lost.append(Problem(code="array-damaged", where=where, message=message, hint=AFTER_LOSS))
+        db.executemany("UPDATE state_version SET damaged = 1 WHERE seq = ?", [(seq,) for seq in damaged])
         db.execute("UPDATE object SET damaged = 0 WHERE damaged <> 0")
         db.executemany("UPDATE object SET damaged = 1 WHERE address = ?", [(address,) for address in findings.bad])
-        _whole_again(db, findings, damaged)
+        _whole_again(db, findings, set(damaged))
         lost += _names(db, findings, set(damaged))
         remove_versions(db, set(findings.unreadable))
-    return lost
+    return Mended(lost, rewritten)
 
 
-def _whole_again(db: Any, findings: Findings, damaged: dict[int, list[str]]) -> None:
+def _whole_again(db: Any, findings: Findings, damaged: set[int]) -> None:
     """Take the mark from versions whose damage is gone, as after a pack was copied back."""
     for (seq,) in db.execute("SELECT seq FROM state_version WHERE damaged = 1").fetchall():
         if seq not in damaged and seq in findings.manifests:
@@ -80,7 +95,7 @@ def _names(db: Any, findings: Findings, damaged: set[int]) -> list[Problem]:
         what = "branch" if kind == BRANCH else "tag"
         now = f"is now at {findings.manifests[better].id().hex()[:12]}" if better else "names nothing any more"
         where = f"state {_name(db, state)}"
-        lost.append(Problem(code="ref-moved", where=where, message=f"{what} {name!r} of {where} {now}"))
+        lost.append(Problem(code="ref-moved", where=where, message=f"{what} {name!r} {now}"))
     db.execute("DELETE FROM state_ref WHERE kind = ? AND version IS NULL", (BRANCH,))
     return lost
 
@@ -104,6 +119,38 @@ def _newest_whole(db: Any, findings: Findings, state: int, version: int | None, 
 def _name(db: Any, state: int) -> str:
     found = db.execute("SELECT name FROM state WHERE id = ?", (state,)).fetchall()
     return str(found[0][0]) if found else f"number {state}"
+
+
+def _rewrite_broken(context: StatesContext, findings: Findings) -> int:
+    """Write what can be read of a pack anew where its own header or directory is damaged: nothing else mends those.
+
+    A pack all of which is written anew has the name that it had, and takes its place; what is left of another one goes
+    with the next collection, when nothing needs it. Returns how many packs there were.
+    """
+    count = 0
+    with context.catalog.read("looking at packs") as reader:
+        packs = reader.db.execute("SELECT id, name FROM pack ORDER BY id").fetchall()
+    for id, name in packs:
+        try:
+            read_pack(context.home, name)
+            continue
+        except LaminaError:
+            if context.home.size(name) is None:
+                continue
+        with context.catalog.read("looking at a pack") as reader:
+            held = reader.db.execute("SELECT address FROM object WHERE pack = ? ORDER BY start", (id,)).fetchall()
+            found = find_objects(reader.db, [row[0] for row in held if row[0] not in findings.bad])
+        readable = []
+        for stored in found.values():
+            try:  # those that no version needs were not looked at
+                context.objects.as_stored(stored)
+                readable.append(stored)
+            except LaminaError:
+                continue
+        if readable:
+            move_objects(context, readable, context.objects.as_stored)
+            count += 1
+    return count
 
 
 def _find_packs(context: StatesContext) -> None:

@@ -1,4 +1,8 @@
-"""Which versions may go: neither the newest, nor a tagged one, nor one that someone reads."""
+"""Which versions may go: neither the newest, nor a tagged one, nor one that someone reads.
+
+What was let go is collected by and by, so that who keeps the last few versions keeps the store within a bound: by at
+most half of what is needed, or 16 MB, before it is collected again.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from lamina.errors import InvalidInputError, ReadOnlyError
+from lamina.states.collect import collect_when_due
 from lamina.states.context import StatesContext
 from lamina.states.rows import find_version, line_of, names_of, state_named
 from lamina.states.types import RetainPlan
@@ -28,6 +33,8 @@ def retain(
         plan = _plan(context, writer.db, name, keep_last=keep_last, horizon=horizon, branch=branch, dry_run=False)
         ids = [(bytes.fromhex(id),) for id in plan.removed]
         writer.db.executemany("UPDATE state_version SET gone = 1 WHERE id = ?", ids)
+    if ids:
+        collect_when_due(context)
     return plan
 
 

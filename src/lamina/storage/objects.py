@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lamina.errors import CorruptionError, NotFoundError
+from lamina.errors import CorruptionError, LaminaError, NotFoundError
 from lamina.storage.frames import FRAME_BYTES, Bytes
 from lamina.storage.packs import PackHome, PackReader
 from lamina.storage.recalled import RecalledContents
@@ -96,15 +96,25 @@ class ObjectStore:
         catalog: Of the store.
         home: Where packs lie.
         hot_bytes: Bound of the cache of decoded frames.
+        needed: Whether anything still refers to an object of this address: what is not there and is not needed either
+            was collected, and is no damage. None takes all that is missing for damage.
     """
 
-    def __init__(self, catalog: _Reads, home: PackHome, *, hot_bytes: int = HOT_BYTES) -> None:
+    def __init__(
+        self,
+        catalog: _Reads,
+        home: PackHome,
+        *,
+        hot_bytes: int = HOT_BYTES,
+        needed: Callable[[bytes], bool] | None = None,
+    ) -> None:
         self.home = home
         self.hot_bytes = hot_bytes
         self.counters: Counter[str] = Counter()
         """``hot_hits``, ``warm_reads``, ``cold_reads``: frames by where they came from."""
         self.recalled = RecalledContents()
         self._catalog = catalog
+        self._needed = needed
         self._packs: OrderedDict[int, PackReader] = OrderedDict()
         self._hot: OrderedDict[tuple[bytes, int], Any] = OrderedDict()
         self._hot_size = 0
@@ -119,13 +129,14 @@ class ObjectStore:
 
         Raises:
             CorruptionError: One of them is not there, and ``missing_ok`` is False.
+            NotFoundError: That, and no version needs it any more: it was collected meanwhile.
         """
         wanted = list(dict.fromkeys(addresses))
         with self._catalog.read("finding objects") as reader:
             found = find_objects(reader.db, wanted)
         for address in wanted:
             if address not in found and not missing_ok:
-                raise wrong_bytes(f"object {address.hex()[:16]}", "the catalog does not know it")
+                raise self._missing(address, f"object {address.hex()[:16]}", "the catalog does not know it")
         return found
 
     def table(self, stored: Stored) -> FrameTable:
@@ -405,9 +416,19 @@ class ObjectStore:
             with self._catalog.read("finding an object again") as reader:
                 found = find_objects(reader.db, [stored.address]).get(stored.address)
             if found is None or (found.at.pack, found.at.start) == (at.pack, at.start):
-                raise wrong_bytes(stored.name, "its pack is missing") from None
+                raise self._missing(stored.address, stored.name, "its pack is missing") from None
         stored.at = found.at
         return action(found.at)
+
+    def _missing(self, address: bytes, where: str, why: str) -> LaminaError:
+        """Return the error for an object that is not there: damage, or a version that was removed while it was read."""
+        if self._needed is None or self._needed(address):
+            return wrong_bytes(where, why)
+        return NotFoundError(
+            f"What was to be read was removed meanwhile: no version needs {where} any more.",
+            hint="Open the state again. A version is held for its reader only where the store's folder may be written.",
+            where=where,
+        )
 
     def reader(self, at: At) -> PackReader:
         """Return the pack that a place is in; raises ``NotFoundError`` where it is gone."""

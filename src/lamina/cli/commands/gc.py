@@ -29,7 +29,8 @@ def command(shell: Shell, /, *, dry_run: bool) -> ExitCode:
     def lines() -> Iterator[str]:
         states = done["states"]
         would = "would be " if dry_run else ""
-        yield f"{done['bytes']:,} bytes {would}given back"
+        about = "about " if dry_run and done["bytes"] else ""
+        yield f"{about}{done['bytes']:,} bytes {would}given back"
         yield f"  {len(done['files']):,} leftover files, {states['versions']:,} versions, {states['objects']:,} objects"
         if not dry_run:
             yield f"  {states['packs_removed']:,} packs removed, {states['packs_rewritten']:,} written anew"

@@ -61,10 +61,12 @@ def _look(shell: Shell) -> VerifyReport:
 def _lines(shell: Shell, location: Path, done: RepairReport) -> Iterator[str]:
     paint = shell.out
     yield f"{paint.green('repaired')}  {location}"
-    yield f"  rebuilt: {', '.join(clean(name) for name in done.rebuilt) or 'nothing, all was well'}"
+    yield f"  rebuilt: {', '.join(clean(name) for name in done.rebuilt) or 'nothing'}"
     for name, count in done.recovered.items():
         yield f"  recovered: {count:,} {clean(name)}"
     for problem in done.lost:
         yield f"  {paint.red('lost:')} {clean(problem.where)}: {clean(problem.message)}"
+    for hint in dict.fromkeys(problem.hint for problem in done.lost if problem.hint):
+        yield paint.dim(f"      {clean(hint)}")
     if done.kept_aside:
         yield f"  the damaged file is kept: {done.kept_aside}"

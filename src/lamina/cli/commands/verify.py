@@ -35,7 +35,7 @@ def command(shell: Shell, level: Literal["structure", "sample", "full"]) -> Exit
         report = store.verify(level=level)
     document = {"ok": report.ok, **to_json(report)}
     shell.emit(document, lambda: report_lines(shell, report))
-    if not report.ok and not shell.json:
+    if not shell.json and any(problem.code != "version-partly-lost" for problem in report.problems):
         shell.say("`lamina repair` rebuilds what can be rebuilt; it keeps the damaged file.")
     return ExitCode.OK if report.ok else ExitCode.CORRUPTION
 

@@ -90,22 +90,19 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
 
     Raises:
         InvalidInputError: It is no array of numbers or booleans.
+        LaminaError: An array of a store cannot be read, such as a CorruptionError.
     """
     import numpy as np
 
-    try:
-        if not hasattr(value, "__array__") and hasattr(value, "__dlpack__"):
-            array = np.from_dlpack(value)
-        else:
-            array = np.asarray(value)
-    except Exception as error:
+    from lamina.states.checks import to_array
+
+    array = to_array(value, name)
+    if array.dtype.kind in "USMm":
         raise InvalidInputError(
-            f"{name!r} cannot be read as an array ({type(error).__name__}: {error}).",
-            hint="Pass what numpy can read; a tensor on a device has to be moved to the CPU first.",
+            f"Array {name!r} is of the dtype {array.dtype}, which files of states do not hold.",
+            hint="Leave it out, or turn it into numbers or booleans.",
             array=name,
-        ) from error
-    if array.dtype.hasobject or array.dtype.kind in "USMm" or array.dtype.names:
-        raise InvalidInputError(f"{name!r} has the dtype {array.dtype}.", hint="Pass numbers or booleans.", array=name)
+        )
     return np.asarray(array, order="C")
 
 

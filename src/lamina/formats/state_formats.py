@@ -76,6 +76,7 @@ _PATHS: Final = {
 """Formats that are a folder, or know what lies beside a file: the function takes the path."""
 _WRITERS: Final = {
     "npy": ("npy", "write_npy"),
+    "titan-memory": ("titan_json", "write_memory"),
     "titan-model": ("titan_json", "write_model"),
     "titan-protobuf": ("titan_protobuf", "write"),
     "tmem": ("tmem", "write"),
@@ -91,7 +92,6 @@ _LOSSLESS: Final = {
     "safetensors": ("safetensors", "write"),
     "npz": ("npy", "write_npz"),
     "pytorch": ("pytorch", "write"),
-    "titan-memory": ("titan_json", "write_memory"),
 }
 """Writers that have a place for everything, so that they have nothing to note."""
 _FOLDERS: Final = {"titan-checkpoint": ("titan_checkpoint", "checkpoint_files"), "tmem-shards": ("tmem", "shard_files")}
@@ -212,11 +212,9 @@ def read_state(data: AnyData, format: str | None = None) -> StateFile:
     """
     name = detect_state(data) if format is None else format
     if name is None:
-        what = "The data" if isinstance(data, (bytes, bytearray, memoryview)) else os.fspath(data)
-        raise InvalidInputError(
-            f"{what} is in no format of states that is known.",
-            hint=f"Name one of {', '.join(READABLE_STATES)}, if it is one of these.",
-        )
+        from lamina.formats.state_guess import not_recognised
+
+        raise not_recognised(data, READABLE_STATES)
     if name not in READABLE_STATES:
         raise _unknown(name, READABLE_STATES)
     folder = _folder(data)
@@ -279,6 +277,10 @@ def write_state(
             parts = _function(_LOSSLESS[format])(arrays, known)
         fs.write_file(path, counter.count(_json_errors(parts)), replace=overwrite)
         size = counter.total
+    elif format in READABLE_STATES:
+        raise InvalidInputError(
+            f"{format} can be read, but not written.", hint=f"Use one of {', '.join(sorted(WRITABLE_STATES))}."
+        )
     else:
         raise _unknown(format, WRITABLE_STATES)
     return WrittenState(os.fspath(path), format, size, tuple(notes))

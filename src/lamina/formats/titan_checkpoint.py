@@ -197,7 +197,7 @@ def checkpoint_files(
     yield "modelConfig.json", counted("modelConfig.json", iter([json.dumps(config, indent=2).encode()]))
     yield "weights/hope_model.json", counted("weights", write_model(model, {"config": config}, notes))
     rest = {key: value for key, value in metadata.items() if key not in ("model", "checkpoint")}
-    yield "memoryState.json", counted("memoryState.json", write_memory(memory, rest))
+    yield "memoryState.json", counted("memoryState.json", write_memory(memory, rest, notes))
     hashed = json.dumps({key: config[key] for key in _HASHED if key in config}, separators=(",", ":"))
     checkpoint = {
         "version": "2.0",

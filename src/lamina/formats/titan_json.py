@@ -17,6 +17,7 @@ from lamina.formats.state_file import StateFile, as_array, checked_shape
 from lamina.formats.state_source import Source, elements
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["format_of", "memory_arrays", "model_arrays", "nested", "number_text", "read", "write_memory", "write_model"]
@@ -130,7 +131,8 @@ def _shaped(source: Source, key: str, item: Any, shape: Any, kind: str) -> NDArr
         narrow = array.astype(np.float32)
         return narrow if np.array_equal(narrow.astype(np.float64), array) else array.astype(np.float64)
     if kind in (_COUNTS, _TIMES):
-        whole = array.astype(np.int64)
+        with np.errstate(invalid="ignore"):
+            whole = array.astype(np.int64)
         if np.array_equal(whole, array):
             return whole.astype(np.int32) if kind == _COUNTS and _fits_32(whole) else whole
         if kind == _COUNTS:
@@ -233,8 +235,8 @@ def _save(source: Source, value: dict[str, Any], notes: list[str]) -> tuple[dict
     return arrays, metadata | rest
 
 
-def write_memory(arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iterator[bytes]:
-    """Write ``memory_state.json``: shapes, then each array as a flat list of numbers.
+def write_memory(arrays: Mapping[str, Any], metadata: Mapping[str, Any], notes: list[str]) -> Iterator[bytes]:
+    """Write ``memory_state.json``: shapes, then each array as a flat list of numbers; notes say whose type is lost.
 
     Timestamps are written in milliseconds, from whatever ``metadata["timestamp_unit"]`` says that they are in.
 
@@ -250,12 +252,19 @@ def write_memory(arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iter
             raise InvalidInputError(f"titan-memory cannot hold an array {name!r}.", hint="Rename it.", array=name)
         shapes[theirs] = list(as_array(arrays[name], name).shape)
     yield b'{"shapes":' + json.dumps(shapes, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    retyped: list[str] = []
     for name in names:
         array = as_array(arrays[name], name)
+        dtype = array.dtype
         if name == "timestamps":
             array = _in_millis(array, metadata.get("timestamp_unit", "ms"))
+        _note_type(dtype, array, name, _FIELDS.get(_THEIRS.get(name, name), (name, ""))[1], retyped)
         yield f",{json.dumps(_THEIRS.get(name, name), ensure_ascii=False)}:".encode()
         yield from _numbers(array, name)
+    for name in inside & set(arrays):
+        array = as_array(arrays[name], name)
+        _note_type(array.dtype, array, name, "", retyped, pointed=True)
+    _note_types(retyped, notes)
     if "auxiliary" in metadata:
         yield b',"auxiliary":'
         yield json.dumps(_filled(metadata["auxiliary"], arrays), ensure_ascii=False, allow_nan=False).encode("utf-8")
@@ -306,6 +315,11 @@ def write_model(arrays: Mapping[str, Any], metadata: Mapping[str, Any], notes: l
     config = metadata.get("config", {})
     yield b'{"config":' + json.dumps(config, ensure_ascii=False, allow_nan=False).encode("utf-8") + b","
     yield from _weights_text(arrays, [f"weights/{index}" for index in range(len(weights))])
+    retyped: list[str] = []
+    for name in (*weights, *optimizer):
+        array = as_array(arrays[name], name)
+        _note_type(array.dtype, array, name, _FLOATS, retyped)
+    _note_types(retyped, notes)
     if optimizer:
         yield b',"optimizer":{'
         yield from _weights_text(arrays, optimizer)
@@ -337,9 +351,40 @@ def _filled(value: Any, arrays: Mapping[str, Any]) -> Any:
             if name not in arrays:
                 raise InvalidInputError(f"auxiliary names the array {name!r}, which is not there.", hint="Give it.")
             array = as_array(arrays[name], name)
+            array = array.astype("u1") if array.dtype.kind == "b" else array  # true and false are no numbers of JSON
             return {"data": array.reshape(-1).tolist(), "shape": list(array.shape)}
         return {str(key): _filled(item, arrays) for key, item in value.items()}
     return [_filled(item, arrays) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _note_type(
+    dtype: np.dtype[Any], written: NDArray[Any], name: str, kind: str, retyped: list[str], *, pointed: bool = False
+) -> None:
+    """Note an array that the reader gives another dtype: numbers of JSON have none, and whole ones get no point."""
+    import numpy as np
+
+    if not written.size or written.dtype.kind == "c":
+        return
+    wide = written.reshape(-1).astype(np.float64)
+    with np.errstate(over="ignore"):
+        narrow = bool(np.array_equal(wide.astype(np.float32).astype(np.float64), wide))
+    whole = bool(((wide == np.rint(wide)) & (np.abs(wide) < 2.0**63)).all())
+    if kind == _COUNTS and not whole:
+        raise InvalidInputError(f"{name!r} must hold whole numbers in titan-memory.", hint="Round them.", array=name)
+    in_full = bool((np.abs(wide) < 1e16).all()) and not (np.signbit(wide) & (wide == 0)).any()
+    back = np.dtype(np.float32 if narrow else np.float64)
+    if written.dtype.kind in "biu" or (whole and in_full and not pointed):
+        back = back if kind == _FLOATS else np.dtype(np.int64)
+    if whole and kind in (_COUNTS, _TIMES):
+        back = np.dtype(np.int32 if kind == _COUNTS and _fits_32(wide) else np.int64)
+    if back != dtype:
+        retyped.append(f"{name} as {back} instead of {dtype}")
+
+
+def _note_types(retyped: list[str], notes: list[str]) -> None:
+    if retyped:
+        shown = ", ".join(retyped[:5]) + (f" and {len(retyped) - 5:,} more" if len(retyped) > 5 else "")
+        notes.append(f"JSON keeps numbers without their type; the values are the same, but there come back {shown}.")
 
 
 def _numbers(array: NDArray[Any], name: str) -> Iterator[bytes]:

@@ -2,7 +2,8 @@
 
 ``memory_states(session_id TEXT PRIMARY KEY, timestamp INTEGER, memory_data BLOB, metadata TEXT)``; the blob is the
 plain binary grid, the timestamp seconds since 1970, the metadata JSON with ``width`` and ``height``. A file is read
-as one array a session, named by it; what stands beside a grid is in ``metadata["sessions"]``.
+as one array a session, named by it, or as a grid where there is one session; what stands beside a grid is in
+``metadata["sessions"]``.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lamina.errors import CorruptionError, InvalidInputError
-from lamina.formats.state_file import ArrayEntry, LazyArrays, StateFile, as_arrays
+from lamina.formats.state_file import ArrayEntry, LazyArrays, StateFile, as_arrays, only
 from lamina.formats.state_source import Source
-from lamina.formats.toroidal import binary_bytes, grid_array, looks_like_binary, read_binary
+from lamina.formats.toroidal import GRID, binary_bytes, grid_array, looks_like_binary, read_binary
 from lamina.storage.foreign import database_bytes, foreign_columns, open_table
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def looks_like(source: Source) -> bool:
 def read(source: Source) -> StateFile:
     """Read the sessions; each grid is checked now and loaded when it is asked for.
 
+    One session is a grid like any other, its array called ``cells``; several are arrays by session.
+
     Raises:
         InvalidInputError: There is no such table, or a row of it is wrong; names the session.
         CorruptionError: The database is damaged.
@@ -66,7 +69,11 @@ def read(source: Source) -> StateFile:
                 "metadata": json.loads(text) if text else {},
             }
             entries[session] = ArrayEntry(grid.shape, np.dtype("<f8"), _loader(source, source.path, session))
-    return StateFile(LazyArrays(entries), {"sessions": sessions}, "toroidal-sqlite")
+    if len(entries) != 1:
+        return StateFile(LazyArrays(entries), {"sessions": sessions}, "toroidal-sqlite")
+    ((session, entry),) = entries.items()
+    known = {"kind": GRID, "width": entry.shape[1], "height": entry.shape[0], "session_id": session}
+    return StateFile(LazyArrays({"cells": entry}), known | {"sessions": sessions}, "toroidal-sqlite")
 
 
 def _grid(source: Source, session: str, blob: Any) -> NDArray[np.float64]:
@@ -114,6 +121,8 @@ def write(arrays: Mapping[str, Any], metadata: Mapping[str, Any], notes: list[st
     Raises:
         InvalidInputError: An array is no grid of finite numbers, or a session's entry is wrong.
     """
+    if metadata.get("kind") == GRID:
+        only(arrays, ("cells",), "toroidal-sqlite")  # its layers are no sessions
     given = metadata.get("sessions")
     sessions = given if isinstance(given, Mapping) else {}
     rename = metadata.get("session_id") or metadata.get("user_id")
@@ -129,7 +138,11 @@ def _row(name: str, cells: Any, sessions: Mapping[str, Any], rename: Any) -> tup
 
     session = rename if name == "cells" and isinstance(rename, str) else name
     grid = grid_array(cells.astype(np.float64, copy=False), name)
-    entry = sessions.get(name) or {}
+    entry = sessions.get(session) or sessions.get(name) or {}
+    if not isinstance(entry, Mapping):
+        raise InvalidInputError(
+            f"The entry of the session {session!r} is wrong.", hint="Give a timestamp and metadata."
+        )
     timestamp, known = entry.get("timestamp"), entry.get("metadata") or {}
     if not isinstance(known, Mapping) or not (timestamp is None or isinstance(timestamp, (int, float))):
         raise InvalidInputError(f"The entry of the session {name!r} is wrong.", hint="Give a timestamp and metadata.")

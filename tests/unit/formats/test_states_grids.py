@@ -287,7 +287,44 @@ def test_the_table_of_sessions_is_written(tmp_path: Path) -> None:
         rows = connection.execute("SELECT session_id, timestamp, memory_data, metadata FROM memory_states").fetchall()
     connection.close()
     assert [("ada", 5, BINARY, {"width": 3, "height": 2, "x": 1})] == [(*row[:3], json.loads(row[3])) for row in rows]
-    assert ["bob"] == list(read_state(tmp_path / "u.db").arrays)
+    assert "bob" == read_state(tmp_path / "u.db").metadata["session_id"]
+
+
+def test_one_session_of_a_table_is_a_grid(tmp_path: Path) -> None:
+    """A grid that went through the table is a grid again, and its session keeps its name, time and metadata."""
+    grid = ToroidalGrid.from_cells(CELLS)
+    grid.metadata = {"user_id": "ada", "sessions": {"ada": {"timestamp": 5, "metadata": {"x": 1}}}}
+    write_state(tmp_path / "a.db", "toroidal-sqlite", *grid.to_state())
+    state = read_state(tmp_path / "a.db")
+    again = ToroidalGrid.from_state(state.arrays, state.metadata)
+    assert np.array_equal(CELLS, again.cells)
+    write_state(tmp_path / "b.db", "toroidal-sqlite", *again.to_state())
+    last = read_state(tmp_path / "b.db").metadata
+    assert {"ada": {"timestamp": 5, "metadata": {"width": 3, "height": 2, "x": 1}}} == last["sessions"]
+    grid.place(0, 0, emotion=0.5)
+    with pytest.raises(InvalidInputError, match="no place for the array"):
+        write_state(tmp_path / "c.db", "toroidal-sqlite", *grid.to_state())
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected"),
+    [
+        ("g.bin", BINARY[:-3], "looks like toroidal-bin, but a grid of 3 by 2 has 56 bytes, but there are 53"),
+        ("g", BINARY[:-3], "looks like toroidal-bin, but a grid of 3 by 2 has 56 bytes"),
+        ("g.session", gzip.compress(BINARY)[:-5], "looks like toroidal-gzip, but a grid of 3 by 2"),
+        ("g.gz", gzip.compress(BINARY)[:-1] + b"\x07", "looks like toroidal-gzip, but is damaged"),
+        ("g.json", b'{"colour": 1}', r"looks like JSON, but its keys \(colour\)"),
+        ("g.json", b'{"colour": ', "looks like JSON, but"),
+        ("g.db", b"SQLite format 3\0" + bytes(600), "looks like toroidal-sqlite, but"),
+        ("g.bin", b"", "is empty"),
+        ("g.txt", b"hello", "in no format of states"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, name: str, data: bytes, expected: str) -> None:
+    """A file that is cut short or damaged is not told apart from a grid by nothing but "in no format that is known"."""
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises((InvalidInputError, CorruptionError), match=expected):
+        read_state(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -433,3 +433,34 @@ def test_a_folder_of_shards(tmp_path: Path) -> None:
     (tmp_path / "s" / "short_term_shard_1000.tmem").unlink()
     with pytest.raises(InvalidInputError, match="begins at row 1000 is missing"):
         read_state(tmp_path / "s")
+
+
+@pytest.mark.parametrize("name", ["short_term", "x", "access_counts", "timestamps", "auxiliary/y"])
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i8", "u1", "?", "bfloat16"])
+def test_a_lost_type_is_noted(tmp_path: Path, name: str, dtype: str) -> None:
+    """JSON has no types of numbers: an array that comes back with another one is named, and no other one is."""
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    metadata: dict[str, Any] = {"timestamp_unit": "ms"} if name == "timestamps" else {}
+    if name.startswith("auxiliary"):
+        metadata["auxiliary"] = {"y": {"$array": name}}
+    for number, values in enumerate(([0, 1, 1], [-0.0, 1, 0], [0.1, 2, 3], [1e30, 1, 0])):
+        if dtype in ("i8", "u1", "?") and number > 0:
+            break
+        array = np.array(values).astype(bfloat16 if dtype == "bfloat16" else dtype)
+        path = tmp_path / str(number)
+        if name == "access_counts" and number > 1:
+            with pytest.raises(InvalidInputError, match="whole numbers"):
+                write_state(path, "titan-memory", {name: array}, metadata)
+            continue
+        written = write_state(path, "titan-memory", {name: array}, metadata)
+        back = read_state(path).arrays[name]
+        assert array.astype("f8").tolist() == back.astype("f8").tolist()
+        assert (back.dtype != array.dtype) == any(f"{name} as {back.dtype} instead" in note for note in written.notes)
+
+
+def test_a_checkpoint_notes_lost_types(tmp_path: Path) -> None:
+    """Weights and memory of a checkpoint are JSON too."""
+    arrays = {"model/weights/0": np.ones(3), "short_term": np.ones((2, 2), "f2")}
+    (first, second) = write_state(tmp_path / "out", "titan-checkpoint", arrays).notes
+    assert "weights/0 as float32 instead of float64" in first
+    assert "short_term as float32 instead of float16" in second

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamina.errors import InvalidInputError
 
@@ -76,7 +76,7 @@ def check_whole(value: object, what: str) -> int:
             return operator.index(value)  # type: ignore[arg-type]
         except TypeError:
             pass
-    raise InvalidInputError(f"{what} is a {type(value).__name__}, not a whole number.", hint="Pass an int.", field=what)
+    raise InvalidInputError(f"{what} is {value!r:.80}, not a whole number.", hint="Pass a whole number.", field=what)
 
 
 def check_finite(value: object, what: str) -> float:
@@ -128,3 +128,48 @@ def check_cells(array: NDArray[np.float64], layer: str) -> None:
         raise InvalidInputError(
             f"Cell ({x}, {y}) of {layer} is {array[y, x]}.", hint="A grid holds finite numbers only.", x=x, y=y
         )
+
+
+def check_delta(
+    x: object, y: object, values: object
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return the columns of a delta as arrays.
+
+    Raises:
+        InvalidInputError: They differ in length or hold what is no coordinate or no finite number.
+    """
+    import numpy as np
+
+    try:
+        columns, rows, new = np.asarray(x), np.asarray(y), np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InvalidInputError("The delta's values are no numbers.", hint="Use finite numbers.") from None
+    if not (columns.ndim == rows.ndim == new.ndim == 1 and len(columns) == len(rows) == len(new)):
+        raise InvalidInputError("The columns of the delta differ in length.", hint="Pass one x, y and value each.")
+    if len(new) and not (columns.dtype.kind in "iu" and rows.dtype.kind in "iu"):
+        raise InvalidInputError("The delta's coordinates are no whole numbers.", hint="Pass integer arrays.")
+    bad = np.flatnonzero(~np.isfinite(new))
+    if len(bad):
+        raise InvalidInputError(f"Change {bad[0]} of the delta is {new[bad[0]]}.", hint="Use finite numbers.")
+    return columns.astype(np.int64), rows.astype(np.int64), new
+
+
+def check_triples(cells: Any) -> list[tuple[Any, Any, Any]]:
+    """Return cells given as ``(x, y, value)``.
+
+    Raises:
+        InvalidInputError: One is something else, or they are no list.
+    """
+    try:
+        listed = list(cells)
+    except TypeError:
+        raise InvalidInputError("The cells are no list.", hint="Pass (x, y, value) for each.") from None
+    for number, cell in enumerate(listed):
+        try:
+            x, y, value = cell
+        except (TypeError, ValueError):
+            raise InvalidInputError(
+                f"Cell number {number} is {cell!r:.80}, not (x, y, value).", hint="Pass three numbers for each."
+            ) from None
+        listed[number] = (x, y, value)
+    return listed

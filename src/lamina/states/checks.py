@@ -144,7 +144,7 @@ def flatten(arrays: Any, prefix: str = "") -> dict[str, Any]:
     """
     if not isinstance(arrays, Mapping):
         raise InvalidInputError(
-            f"A state is a mapping from names to arrays, not a {type(arrays).__name__}.",
+            f"A state is a mapping from names to arrays, and this is of type {type(arrays).__name__}.",
             hint='Pass a dict such as {"weights": array}.',
         )
     found: dict[str, Any] = {}

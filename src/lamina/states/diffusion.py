@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from lamina.errors import InvalidInputError
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["DiffusionConfig", "spread"]
+__all__ = ["DiffusionConfig", "as_config", "spread"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class DiffusionConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            number = isinstance(value, Real) and not isinstance(value, bool)  # numpy's count too
             if not number or not math.isfinite(value) or not 0 <= value <= 1:
                 raise InvalidInputError(
                     f"{field.name} is {value!r}.", hint="Pass a number from 0 to 1.", field=field.name
@@ -54,7 +55,7 @@ class DiffusionConfig:
         """
         if not isinstance(values, Mapping):
             raise InvalidInputError(
-                f"diffusion_config is a {type(values).__name__}, not an object.",
+                f"diffusion_config is of type {type(values).__name__}, not an object.",
                 hint="Pass diffusion_rate, decay_rate and threshold.",
             )
         unknown = [str(key) for key in values if key not in {field.name for field in fields(cls)}]
@@ -64,6 +65,24 @@ class DiffusionConfig:
                 hint="Use diffusion_rate, decay_rate and threshold.",
             )
         return cls(**values)
+
+
+def as_config(value: Any) -> DiffusionConfig:
+    """Return settings given as they are, or as a mapping; None is the default ones.
+
+    Raises:
+        InvalidInputError: It is neither, or a number is not from 0 to 1.
+    """
+    if value is None:
+        return DiffusionConfig()
+    if isinstance(value, DiffusionConfig):
+        return value
+    if isinstance(value, Mapping):
+        return DiffusionConfig.from_dict(value)
+    raise InvalidInputError(
+        f"The diffusion settings are of type {type(value).__name__}.",
+        hint="Pass a lamina.DiffusionConfig, or a mapping with diffusion_rate, decay_rate and threshold.",
+    )
 
 
 def spread(cells: NDArray[np.float64], config: DiffusionConfig, steps: int) -> NDArray[np.float64]:

@@ -14,14 +14,16 @@ from lamina.states.cells import (
     GridStats,
     Recalled,
     check_cells,
+    check_delta,
     check_finite,
     check_radius,
     check_size,
+    check_triples,
     check_whole,
     ring_around,
     ring_gap,
 )
-from lamina.states.diffusion import DiffusionConfig, spread
+from lamina.states.diffusion import DiffusionConfig, as_config, spread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +53,7 @@ class ToroidalGrid:
     Args:
         width: Columns, from 1.
         height: Rows, from 1; ``width * height`` is at most 2**28.
-        diffusion: How :meth:`diffuse` spreads; kept with the grid.
+        diffusion: How :meth:`diffuse` spreads, or a mapping of its numbers; kept with the grid.
         metadata: JSON values to keep with the grid, such as ``user_id``.
 
     Raises:
@@ -65,7 +67,7 @@ class ToroidalGrid:
         width: int,
         height: int,
         *,
-        diffusion: DiffusionConfig | None = None,
+        diffusion: DiffusionConfig | Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         import numpy as np
@@ -77,11 +79,13 @@ class ToroidalGrid:
             )
         self._layers = {"activation": np.zeros(self._shape)}
         self._labels: dict[tuple[int, int], str] = {}
-        self.diffusion = diffusion or DiffusionConfig()
+        self.diffusion = as_config(diffusion)
         self.metadata: dict[str, Any] = dict(metadata or {})
 
     @classmethod
-    def from_cells(cls, cells: ArrayLike, *, diffusion: DiffusionConfig | None = None) -> ToroidalGrid:
+    def from_cells(
+        cls, cells: ArrayLike, *, diffusion: DiffusionConfig | Mapping[str, Any] | None = None
+    ) -> ToroidalGrid:
         """Return a grid with a copy of ``cells``, given as rows.
 
         Raises:
@@ -210,7 +214,7 @@ class ToroidalGrid:
 
     def set_many(self, cells: Iterable[tuple[int, int, float]]) -> int:
         """Set many cells given as ``(x, y, value)``, all of them or, where one is refused, none; return how many."""
-        checked = [(*self.wrap(x, y), check_finite(value, "value")) for x, y, value in cells]
+        checked = [(*self.wrap(x, y), check_finite(value, "value")) for x, y, value in check_triples(cells)]
         for x, y, value in checked:
             self._layers["activation"][y, x] = value
         return len(checked)
@@ -289,7 +293,7 @@ class ToroidalGrid:
         self._layers["activation"][where] = np.where(inside, after, before)
         return int(inside.sum())
 
-    def diffuse(self, steps: int = 1, config: DiffusionConfig | None = None) -> None:
+    def diffuse(self, steps: int = 1, config: DiffusionConfig | Mapping[str, Any] | None = None) -> None:
         """Let activation spread in place; see :func:`lamina.states.diffusion.spread` for the formula.
 
         Args:
@@ -298,7 +302,7 @@ class ToroidalGrid:
         """
         if check_whole(steps, "steps") < 0:
             raise InvalidInputError(f"steps is {steps}.", hint="Pass a whole number from 0.")
-        self._layers["activation"] = spread(self._layers["activation"], config or self.diffusion, steps)
+        self._layers["activation"] = spread(self._layers["activation"], as_config(config or self.diffusion), steps)
 
     def stats(self, *, layer: str = "activation") -> GridStats:
         """Return how many cells are active, and the smallest, largest and mean value."""
@@ -397,16 +401,9 @@ class ToroidalGrid:
         """
         import numpy as np
 
-        columns, rows, new = np.asarray(x), np.asarray(y), np.asarray(values, dtype=np.float64)
-        if not (columns.ndim == rows.ndim == new.ndim == 1 and len(columns) == len(rows) == len(new)):
-            raise InvalidInputError("The columns of the delta differ in length.", hint="Pass one x, y and value each.")
-        if len(new) and not (columns.dtype.kind in "iu" and rows.dtype.kind in "iu"):
-            raise InvalidInputError("The delta's coordinates are no whole numbers.", hint="Pass integer arrays.")
-        bad = np.flatnonzero(~np.isfinite(new))
-        if len(bad):
-            raise InvalidInputError(f"Change {bad[0]} of the delta is {new[bad[0]]}.", hint="Use finite numbers.")
+        columns, rows, new = check_delta(x, y, values)
         if len(new):
-            places = (rows.astype(np.int64) % self.height) * self.width + columns.astype(np.int64) % self.width
+            places = (rows % self.height) * self.width + columns % self.width
             last = len(new) - 1 - np.unique(places[::-1], return_index=True)[1]
             self._layers["activation"].reshape(-1)[places[last]] = new[last]
         return len(new)
@@ -494,7 +491,7 @@ def _check_layer(name: str) -> None:
 
 
 def _no_text(what: str, value: object) -> InvalidInputError:
-    return InvalidInputError(f"{what} is a {type(value).__name__}, not a string.", hint="Pass a text.")
+    return InvalidInputError(f"{what} is {value!r:.80}, not a text.", hint="Pass a text.")
 
 
 ToroidalGrid.__module__ = "lamina"  # tracebacks show the public path

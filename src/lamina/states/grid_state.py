@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from lamina.errors import InvalidInputError
-from lamina.states.diffusion import DiffusionConfig
+from lamina.states.diffusion import DiffusionConfig, as_config
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,7 @@ def to_state(grid: ToroidalGrid) -> tuple[dict[str, NDArray[np.float64]], dict[s
         "kind": KIND,
         "width": grid.width,
         "height": grid.height,
-        "diffusion_config": grid.diffusion.to_dict(),
+        "diffusion_config": as_config(grid.diffusion).to_dict(),
     }
     if grid.labels:
         metadata["labels"] = [[x, y, label] for (x, y), label in grid.labels.items()]
@@ -43,7 +43,14 @@ def from_state(cls: type[ToroidalGrid], arrays: Mapping[str, Any], metadata: Map
     if metadata is None:
         metadata = getattr(arrays, "metadata", {})
     if "cells" not in arrays:
-        raise InvalidInputError("The state has no array named 'cells'.", hint="Is it a grid?")
+        version = getattr(arrays, "version", None)
+        what = "This" if version is None else f"State {version.name!r}"
+        names = list(arrays)
+        shown = ", ".join(names[:8]) + (f" and {len(names) - 8:,} more" if len(names) > 8 else "")
+        raise InvalidInputError(
+            f"{what} is no grid: it has no array 'cells'.",
+            hint=f"Its arrays are: {shown}." if names else "It is empty.",
+        )
     config = metadata.get("diffusion_config")
     grid = cls.from_cells(
         np.asarray(arrays["cells"]), diffusion=None if config is None else DiffusionConfig.from_dict(config)

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -256,14 +257,14 @@ def test_state_and_back(grid: ToroidalGrid) -> None:
     ("make", "expected"),
     [
         (lambda: ToroidalGrid(0, 3), "width is 0"),
-        (lambda: ToroidalGrid(3, True), "height is a bool"),
+        (lambda: ToroidalGrid(3, True), "height is True"),
         (lambda: ToroidalGrid(2**20, 2**20), "more than"),
         (lambda: ToroidalGrid.from_cells([[1.0, math.nan], [math.inf, 0]]), r"Cell \(1, 0\) of activation is nan"),
         (lambda: ToroidalGrid.from_cells([[1.0], [1.0, 2.0]]), "no table of numbers"),
         (lambda: ToroidalGrid.from_cells([[]]), "width is 0"),
         (lambda: ToroidalGrid.from_cells([["x"]]), "no table of numbers"),
         (lambda: ToroidalGrid(2, 2).set(0, 0, math.nan), "value is nan"),
-        (lambda: ToroidalGrid(2, 2).set(0.5, 0, 1.0), "x is a float"),  # type: ignore[arg-type]
+        (lambda: ToroidalGrid(2, 2).set(0.5, 0, 1.0), "x is 0.5"),  # type: ignore[arg-type]
         (lambda: ToroidalGrid(2, 2).set_many([(0, 0, 1.0), (0, 0, math.inf)]), "value is inf"),
         (lambda: ToroidalGrid(2, 2).map(lambda cells: cells[0]), "has the shape"),
         (lambda: ToroidalGrid(2, 2).find([[0, 0, 0]]), "the grid has 2 of 2"),
@@ -271,7 +272,7 @@ def test_state_and_back(grid: ToroidalGrid) -> None:
         (lambda: ToroidalGrid(2, 2).layer("mood"), "no layer 'mood'"),
         (lambda: DiffusionConfig(decay_rate=1.5), "decay_rate is 1.5"),
         (lambda: DiffusionConfig.from_dict({"speed": 1}), "unknown key 'speed'"),
-        (lambda: ToroidalGrid.from_state({"weights": np.zeros((2, 2))}), "no array named 'cells'"),
+        (lambda: ToroidalGrid.from_state({"weights": np.zeros((2, 2))}), "no array 'cells'"),
         (lambda: ToroidalGrid.from_state({"cells": np.zeros((2, 2)), "x": np.zeros((2, 2))}), "'x' is no layer"),
         (lambda: ToroidalGrid.from_state({"cells": np.zeros((2, 2))}, {"width": 3}), "says width 3"),
         (lambda: ToroidalGrid(2, 2).delta_since(ToroidalGrid(2, 3)), "is no base"),
@@ -336,3 +337,44 @@ def test_a_png_is_what_its_chunks_say() -> None:
     assert 2 * (1 + 3 * 4) == len(rows)
     assert sum(rows[1:4]) < sum(rows[10:13])
     assert b"" == chunks[b"IEND"]
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda grid: grid.diffuse(1, {"speed": 1}),
+        lambda grid: grid.diffuse(1, 3),
+        lambda grid: grid.set_many([(0, 0)]),
+        lambda grid: grid.set_many(3),
+        lambda grid: grid.apply_delta([0], [0], ["x"]),
+        lambda grid: grid.apply_delta(None, None, None),
+        lambda grid: ToroidalGrid(2, 2, diffusion=3),  # type: ignore[arg-type]
+        lambda grid: ToroidalGrid(2, 2, diffusion={"diffusion_rate": "fast"}),
+    ],
+)
+def test_only_our_errors_leave_a_grid(act: Callable[[Any], object]) -> None:
+    """What cannot be is refused when it is given, in words of ours, and changes nothing."""
+    grid = ToroidalGrid(3, 3)
+    with pytest.raises(InvalidInputError):
+        act(grid)
+    assert grid == ToroidalGrid(3, 3)
+
+
+def test_settings_may_be_a_mapping() -> None:
+    """Numbers of diffusion by name are settings, of numpy too, and are kept as such."""
+    settings = {"diffusion_rate": np.float32(0.5), "decay_rate": 0}
+    grid = ToroidalGrid(3, 3, diffusion=settings)
+    assert DiffusionConfig(diffusion_rate=0.5, decay_rate=0.0) == grid.diffusion
+    assert 0.5 == grid.to_state()[1]["diffusion_config"]["diffusion_rate"]
+    grid.set(1, 1, 1.0)
+    other = grid.clone()
+    grid.diffuse(1)
+    other.diffuse(1, {"diffusion_rate": 0.5, "decay_rate": 0.0})
+    assert grid == other
+
+
+def test_what_is_no_grid_says_what_it_has() -> None:
+    """Arrays without cells are no grid, and are named."""
+    with pytest.raises(InvalidInputError, match="no grid") as caught:
+        ToroidalGrid.from_state({"w": np.zeros(3), "b": np.zeros(2)})
+    assert "Its arrays are: w, b." == caught.value.hint

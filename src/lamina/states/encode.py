@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from lamina.states.layout import Layout
 from lamina.states.manifest import MOST_LAYERS, Entry, Layer
-from lamina.states.shard import Shard, patch_content
+from lamina.states.shard import Run, Shard, patch_content
 from lamina.storage.frames import HASH_BYTES, Bytes, Coding, choose
 from lamina.storage.objects import ObjectStore
 from lamina.storage.shards import Encoded, FrameTable, ObjectKind, encode_object, frame_size, hash_content
 
-__all__ = ["REBASE", "Planned", "encode_patch", "encode_shard"]
+__all__ = ["REBASE", "Patch", "Planned", "encode_patch", "encode_shard", "over", "stack"]
 
 Numbers: TypeAlias = npt.NDArray[np.int64]
 
@@ -80,63 +80,102 @@ def _as_change(objects: ObjectStore, layout: Layout, content: Bytes, table: Fram
     compared = _compare(objects, content, table, old)
     patch = _patch(layout, compared)
     size, limit = content.size, content.size * REBASE
-    held = sum(layer.stored for layer in old.layers)
-    room = len(old.layers) < MOST_LAYERS
     if patch.cost > size * _TRY_XOR:
         xor = compared.xor(size)
         coding, share = choose(xor, layout.width, layout.frame_bytes)
         _, whole = choose(content, layout.width, layout.frame_bytes)
-        if room and held + share * size <= limit and share * size < min(patch.cost, 0.8 * whole * size):
+        room = len(old.layers) < MOST_LAYERS and sum(_sizes(old)) + share * size <= limit
+        if room and share * size < min(patch.cost, 0.8 * whole * size):
             named = hash_content(xor, ObjectKind.XOR, layout.width, layout.frame_bytes)
-            return _over(old.entry, encode_object(xor, named, coding=coding), address)
+            encoded = encode_object(xor, named, coding=coding)
+            return Planned(over(old.entry, len(old.layers), encoded, address), [encoded])
         if whole * size <= patch.cost:
             return None
-    if room and held + patch.cost <= limit:
-        return _over(old.entry, _encoded(layout, patch), address)
-    if patch.cost <= limit and old.layers:
-        # No room over this base: one patch that holds all that differs from the base takes the place of them all.
+    units = content.reshape(-1, patch.unit)
+    stacked = stack(old, patch, lambda numbers, _: units[numbers])
+    if stacked is None and old.layers and patch.cost <= limit:
+        # Layers of several kinds, or much that is again as it was in the base: one patch of what differs from that.
         base = _room("before", size)
         objects.read_into(old.base, base)
         joined = _patch(layout, _Compared(np.arange(table.frames), table.frame_bytes, content, base))
-        if joined.cost <= limit:
-            return _over(Entry(old.entry.base), _encoded(layout, joined), address)
-    return None
-
-
-def _over(below: Entry, encoded: Encoded, content: bytes | None) -> Planned:
-    layer = Layer(encoded.table.kind, encoded.address)
-    return Planned(Entry(below.base, (*below.layers, layer), content), [encoded])
-
-
-def encode_patch(
-    layout: Layout, kind: ObjectKind, numbers: Numbers, values: Bytes, coding: Coding | None = None
-) -> Encoded:
-    """Return a patch that gives cells or elements new values.
-
-    Args:
-        layout: Of the array.
-        kind: CELLS or ELEMENTS.
-        numbers: Which, within the shard, ascending.
-        values: Stored bytes of each, one after the other.
-        coding: None measures.
-    """
-    unit = layout.cell if kind is ObjectKind.CELLS else layout.width
-    if coding is None:  # by the values alone: numbers in a row compress to nothing, which says nothing of a frame
-        coding, _ = choose(values.reshape(-1), layout.width, layout.frame_bytes)
-    content = patch_content(numbers, values)
-    return encode_object(content, hash_content(content, kind, layout.width, frame_size(unit)), coding=coding)
+        stacked = (0, joined) if joined.cost <= limit else None
+    if stacked is None:
+        return None
+    encoded = encode_patch(layout, stacked[1])
+    return Planned(over(old.entry, stacked[0], encoded, address), [encoded])
 
 
 @dataclass(slots=True)
-class _Patch:
+class Patch:
+    """New values of some cells or elements of a shard."""
+
     kind: ObjectKind
+    """CELLS or ELEMENTS."""
+    unit: int
+    """Stored bytes of one."""
     numbers: Numbers
+    """Which, within the shard, ascending."""
     values: Bytes
-    cost: int
+    """Stored bytes of each, one after the other."""
+
+    @property
+    def cost(self) -> int:
+        """Plain bytes that it takes."""
+        return int(self.numbers.size) * (self.unit + 4)
 
 
-def _encoded(layout: Layout, patch: _Patch) -> Encoded:
-    return encode_patch(layout, patch.kind, patch.numbers, patch.values)
+def stack(old: Shard, patch: Patch, newest: Callable[[Numbers, Run], Bytes]) -> tuple[int, Patch] | None:
+    """Return what a shard becomes under a new patch: how many layers stay, and the patch that lies over them.
+
+    The others are merged into it: once there are as many as there may be, each that is smaller than twice what comes
+    over it. So sizes fall from layer to layer, and a value is written again about as often as the logarithm of the
+    number of changes says (a log-structured merge). Where layers would need too much of the shard, all are merged.
+
+    Args:
+        old: What lies there.
+        patch: What comes over it.
+        newest: Returns the newest values of the numbers of both the patch and what is merged into it.
+
+    Returns:
+        None where the shard is better stored whole.
+    """
+    sizes, limit = _sizes(old), old.layout.bytes_in(old.number) * REBASE
+    keep = len(sizes)
+    if keep == MOST_LAYERS:
+        joined = patch.cost
+        while keep == MOST_LAYERS or (keep and sizes[keep - 1] < 2 * joined):
+            keep -= 1
+            joined += sizes[keep]
+    elif sum(sizes) + patch.cost <= limit:
+        return keep, patch
+    else:
+        keep = 0
+    for first in dict.fromkeys((keep, 0)):
+        merged = old.patches(first, patch.unit)
+        if merged is not None:
+            numbers = np.union1d(merged.numbers, patch.numbers)
+            if sum(sizes[:first]) + numbers.size * (patch.unit + 4) <= limit:
+                return first, Patch(patch.kind, patch.unit, numbers, newest(numbers, merged))
+    return None
+
+
+def _sizes(shard: Shard) -> list[int]:
+    return [layer.stored for layer in shard.layers]
+
+
+def over(below: Entry, keep: int, encoded: Encoded, content: bytes | None = None) -> Entry:
+    """Return a shard of which the first layers are kept, with one more over them."""
+    return Entry(below.base, (*below.layers[:keep], Layer(encoded.table.kind, encoded.address)), content)
+
+
+def encode_patch(layout: Layout, patch: Patch, coding: Coding | None = None) -> Encoded:
+    """Return a patch as it is stored; without a coding, measuring says which."""
+    if coding is None:  # by the values alone: numbers in a row compress to nothing, which says nothing of a frame
+        coding, _ = choose(patch.values.reshape(-1), layout.width, layout.frame_bytes)
+    content = patch_content(patch.numbers, patch.values)
+    return encode_object(
+        content, hash_content(content, patch.kind, layout.width, frame_size(patch.unit)), coding=coding
+    )
 
 
 @dataclass(slots=True)
@@ -206,7 +245,7 @@ def _room(name: str, size: int) -> Bytes:
     return room[:size]
 
 
-def _patch(layout: Layout, compared: _Compared) -> _Patch:
+def _patch(layout: Layout, compared: _Compared) -> Patch:
     """Return the smaller patch: of whole cells or of single elements."""
     cell, width, per_frame = layout.cell, layout.width, layout.frame_cells
     places = _differing(compared.new, compared.before, cell)
@@ -220,8 +259,8 @@ def _patch(layout: Layout, compared: _Compared) -> _Patch:
             per_cell = cell // width
             chosen = numbers[inner // per_cell] * per_cell + inner % per_cell
             values = new.reshape(-1, width)[inner].reshape(-1)
-            return _Patch(ObjectKind.ELEMENTS, chosen, values, inner.size * (width + 4))
-    return _Patch(ObjectKind.CELLS, numbers, new.reshape(-1), cost)
+            return Patch(ObjectKind.ELEMENTS, width, chosen, values)
+    return Patch(ObjectKind.CELLS, cell, numbers, new.reshape(-1))
 
 
 def _differing(new: Bytes, old: Bytes, unit: int) -> Numbers:

@@ -14,18 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina.states.layout import Layout
-from lamina.states.manifest import Entry
+from lamina.states.manifest import Entry, Layer
 from lamina.storage.frames import Bytes
 from lamina.storage.objects import ObjectStore, Stored
 from lamina.storage.shards import ObjectKind, wrong_bytes
 
-__all__ = ["Shard", "patch_content", "patch_units"]
+__all__ = ["Run", "Shard", "patch_content", "patch_units"]
 
 Numbers: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class Run:
     """Patches of one kind that follow each other, as one map."""
 
     unit: int
@@ -37,8 +37,10 @@ class _Run:
     """Where in that patch."""
     patches: tuple[Stored, ...]
 
-    def values(self, objects: ObjectStore, chosen: Any) -> Bytes:
-        """Return the newest values at places ``chosen`` of the map, a row each."""
+    def values(self, objects: ObjectStore, chosen: Any = None) -> Bytes:
+        """Return the newest values at places ``chosen`` of the map (all when None), a row each."""
+        if chosen is None:
+            chosen = np.arange(self.numbers.size)
         out = np.empty((chosen.size, self.unit), np.uint8)
         source = self.source[chosen]
         for number, patch in enumerate(self.patches):
@@ -73,7 +75,7 @@ class Shard:
         self.cells = layout.cells_in(number)
         self.base = found[entry.base]
         self.layers = tuple(found[layer.address] for layer in entry.layers)
-        self._steps: list[_Run | Stored] | None = None
+        self._steps: list[Run | Stored] | None = None
         if self.base.length != self.cells * layout.cell:
             raise wrong_bytes(self.base.name, f"shard {number} has another length")
 
@@ -132,32 +134,22 @@ class Shard:
             if isinstance(step, Stored):
                 np.bitwise_xor(out, objects.whole(step), out=out)
             else:
-                out.reshape(-1, step.unit)[step.numbers] = step.values(objects, np.arange(step.numbers.size))
+                out.reshape(-1, step.unit)[step.numbers] = step.values(objects)
 
-    def changed(self, unit: int) -> Numbers | None:
-        """Return all that patches of this unit cover, ascending; None where other changes lie among them."""
-        numbers: list[Numbers] = []
-        for step in self.steps():
-            if isinstance(step, Stored) or step.unit != unit:
-                return None
-            numbers.append(step.numbers)
-        return np.unique(np.concatenate(numbers)) if numbers else np.empty(0, np.int64)
+    def patches(self, first: int, unit: int) -> Run | None:
+        """Return the layers from number ``first`` as one map; None where some are not patches of this unit."""
+        if any(self._unit(layer) != unit for layer in self.entry.layers[first:]):
+            return None
+        return self._run(list(self.layers[first:]), unit)
 
-    def values_at(self, unit: int, numbers: Numbers) -> Bytes:
-        """Return the newest values of patched cells or elements; all patches must be of this unit."""
-        (run,) = self.steps()
-        assert isinstance(run, _Run)
-        assert run.unit == unit
-        return run.values(self._objects, np.searchsorted(run.numbers, numbers))
-
-    def steps(self) -> list[_Run | Stored]:
+    def steps(self) -> list[Run | Stored]:
         """Return the changes over the base, in order; patches that follow each other are one."""
         if self._steps is None:
-            steps: list[_Run | Stored] = []
+            steps: list[Run | Stored] = []
             pending: list[Stored] = []
             unit = 0
             for layer, stored in zip(self.entry.layers, self.layers, strict=True):
-                kind = {ObjectKind.CELLS: self.layout.cell, ObjectKind.ELEMENTS: self.layout.width}.get(layer.kind, 0)
+                kind = self._unit(layer)
                 if pending and kind != unit:
                     steps.append(self._run(pending, unit))
                     pending = []
@@ -173,8 +165,14 @@ class Shard:
             self._steps = steps
         return self._steps
 
-    def _run(self, patches: list[Stored], unit: int) -> _Run:
-        numbers, sources, positions = [], [], []
+    def _unit(self, layer: Layer) -> int:
+        """Return the bytes of what a patch replaces; 0 where the layer is none."""
+        return {ObjectKind.CELLS: self.layout.cell, ObjectKind.ELEMENTS: self.layout.width}.get(layer.kind, 0)
+
+    def _run(self, patches: list[Stored], unit: int) -> Run:
+        numbers = [np.empty(0, np.int64)]
+        sources = [np.empty(0, np.int32)]
+        positions = [np.empty(0, np.int64)]
         limit = self.cells * self.layout.cell // unit
         for number, patch in enumerate(patches):
             found = patch_units(self._objects, patch, unit, limit)
@@ -187,7 +185,7 @@ class Shard:
         newest = np.ones(joined.size, bool)
         newest[:-1] = joined[1:] != joined[:-1]
         order = order[newest]
-        return _Run(
+        return Run(
             unit,
             joined[newest],
             np.concatenate(sources)[order],
@@ -195,7 +193,7 @@ class Shard:
             tuple(patches),
         )
 
-    def _read_elements(self, run: _Run, wanted: Numbers, out: Bytes) -> None:
+    def _read_elements(self, run: Run, wanted: Numbers, out: Bytes) -> None:
         per_cell = self.layout.cell // run.unit
         cells = run.numbers // per_cell
         unique, back = np.unique(wanted, return_inverse=True)

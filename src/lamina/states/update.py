@@ -21,10 +21,10 @@ from lamina.states.checks import (
 from lamina.states.commit import find_parent, publish
 from lamina.states.context import StatesContext
 from lamina.states.draft import Draft
-from lamina.states.encode import REBASE, encode_patch
+from lamina.states.encode import REBASE, Patch, encode_patch, over, stack
 from lamina.states.layout import Layout
-from lamina.states.manifest import MOST_LAYERS, Array, Entry, Layer
-from lamina.states.shard import Numbers, Shard
+from lamina.states.manifest import Array, Entry
+from lamina.states.shard import Numbers, Run, Shard
 from lamina.states.types import Version
 from lamina.storage.frames import Bytes, Coding, choose
 from lamina.storage.objects import Stored
@@ -85,8 +85,7 @@ def update(
 def _changed(context: StatesContext, draft: Draft, array: Array, rows: Any, values: Any) -> Array:
     layout = array.layout
     numbers = check_rows(rows, layout, array.name)
-    encoded = _encoded(layout, numbers, values, array.name)
-    cells, stored = _cells(layout, numbers, encoded)
+    cells, stored = _cells(layout, numbers, _encoded(layout, numbers, values, array.name))
     made = Array(array.name, layout, array.dtype_name, list(array.entries))
     if not cells.size:
         return made
@@ -99,12 +98,11 @@ def _changed(context: StatesContext, draft: Draft, array: Array, rows: Any, valu
     coding = choose(stored.reshape(-1), layout.width, layout.frame_bytes)[0] if chosen.size >= _MANY else None
     for number, first, last in zip(chosen.tolist(), starts.tolist(), [*starts[1:].tolist(), cells.size], strict=True):
         within = cells[first:last] - number * layout.shard_cells
-        entry, objects = _patched(
+        entry, encoded = _patched(
             context, layout, number, old=array.entries[number], cells=within, values=stored[first:last], held=held,
             coding=coding,
         )  # fmt: skip
-        for one in objects:
-            draft.add(one)
+        draft.add(encoded)
         draft.reused.update(address for address in entry.addresses() if address not in draft.new)
         made.entries[number] = entry
     return made
@@ -151,48 +149,32 @@ def _patched(
     values: Bytes,
     held: Mapping[bytes, Stored],
     coding: Coding | None,
-) -> tuple[Entry, list[Any]]:
-    """Return a shard with new values for some cells, and the objects for it."""
-    size = layout.bytes_in(number)
-    limit = size * REBASE
-    cost = cells.size * (layout.cell + 4)
+) -> tuple[Entry, Encoded]:
+    """Return a shard with new values for some cells, and the object for it."""
     if cells.size == layout.cells_in(number):
-        content = np.ascontiguousarray(values).reshape(-1)
-        return _whole(layout, content)
-    if not old.layers:
-        if cost <= limit:
-            return _one_more(old, old.layers, encode_patch(layout, ObjectKind.CELLS, cells, values, coding))
-        found = context.objects.find([old.base])
-        return _rebased(Shard(context.objects, layout, number, old, found), cells, values)
-    shard = Shard(context.objects, layout, number, old, held)
-    covered = sum(layer.stored for layer in shard.layers)
-    if len(old.layers) < MOST_LAYERS and covered + cost <= limit:
-        return _one_more(old, old.layers, encode_patch(layout, ObjectKind.CELLS, cells, values, coding))
-    known = shard.changed(layout.cell)
-    if known is not None:
-        joined = np.union1d(known, cells)
-        if joined.size * (layout.cell + 4) <= limit:
-            merged = np.empty((joined.size, layout.cell), np.uint8)
-            kept = np.isin(joined, known)
-            merged[kept] = shard.values_at(layout.cell, joined[kept])
-            merged[np.searchsorted(joined, cells)] = values
-            return _one_more(old, (), encode_patch(layout, ObjectKind.CELLS, joined, merged))
-    return _rebased(shard, cells, values)
+        return _whole(layout, np.ascontiguousarray(values).reshape(-1))
+    patch = Patch(ObjectKind.CELLS, layout.cell, cells, values)
+    if not old.layers and patch.cost <= layout.bytes_in(number) * REBASE:
+        encoded = encode_patch(layout, patch, coding)
+        return over(old, 0, encoded), encoded
 
+    def newest(numbers: Numbers, merged: Run) -> Bytes:
+        out = np.empty((numbers.size, layout.cell), np.uint8)
+        out[np.searchsorted(numbers, merged.numbers)] = merged.values(context.objects)
+        out[np.searchsorted(numbers, cells)] = values
+        return out
 
-def _one_more(old: Entry, below: tuple[Layer, ...], patch: Encoded) -> tuple[Entry, list[Any]]:
-    return Entry(old.base, (*below, Layer(ObjectKind.CELLS, patch.address))), [patch]
-
-
-def _rebased(shard: Shard, cells: Numbers, values: Bytes) -> tuple[Entry, list[Any]]:
-    """Store the shard whole again: the one case in which an update reads what it does not change."""
-    layout = shard.layout
+    shard = Shard(context.objects, layout, number, old, held if old.layers else context.objects.find([old.base]))
+    stacked = stack(shard, patch, newest)
+    if stacked is not None:
+        encoded = encode_patch(layout, stacked[1], coding if stacked[1] is patch else None)
+        return over(old, stacked[0], encoded), encoded
     content = np.empty(shard.cells * layout.cell, np.uint8)
     shard.read_all(content)
     content.reshape(-1, layout.cell)[cells] = values
     return _whole(layout, content)
 
 
-def _whole(layout: Layout, content: Bytes) -> tuple[Entry, list[Any]]:
+def _whole(layout: Layout, content: Bytes) -> tuple[Entry, Encoded]:
     table = hash_content(content, ObjectKind.CONTENT, layout.width, layout.frame_bytes)
-    return Entry(table.address()), [encode_object(content, table)]
+    return Entry(table.address()), encode_object(content, table)

@@ -603,3 +603,23 @@ def test_a_store_of_an_older_format_that_may_only_be_read(tmp_path: Path) -> Non
     with lamina.open(tmp_path / "old", embedder="none") as store:
         store.states.commit("s", value(1))
         assert store.verify("full").ok
+
+
+@pytest.mark.parametrize("how", ["update", "commit"])
+def test_many_small_changes_stay_small(states: lamina.States, how: str) -> None:
+    """Patches are merged by their sizes, at most eight over a base: a save costs a few times what it changes."""
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((4000, 128), dtype=np.float32)
+    states.commit("s", {"a": data})
+    written = 0
+    for number in range(150):
+        rows = rng.choice(len(data), 5, replace=False)
+        data[rows] = rng.standard_normal((5, 128), dtype=np.float32)
+        change = {"a": (rows, data[rows])}
+        version = states.update("s", change) if how == "update" else states.commit("s", {"a": data})
+        written += version.written or 0
+        if number % 10 == 9:
+            with states.open("s") as state:
+                assert 8 >= max(len(entry.layers) for entry in state["a"].entries)
+                np.testing.assert_array_equal(data, state["a"].read())
+    assert written / 150 <= 5 * 5 * 128 * 4

@@ -124,7 +124,9 @@ class States:
             step: A training step or the like.
             metadata: JSON values.
             precision: ``float16`` or ``int8`` (one scale a row) for arrays of floats, or such a name by array; those
-                come back in their own dtype, rounded. Exact when None.
+                come back in their own dtype, rounded. Exact when None, and where it does not apply or pay: integers,
+                bfloat16 and the like, and for ``int8`` rows of fewer than 16 elements; the version's ``kept_exact``
+                names those.
             wait: False copies the arrays, returns at once and works in the background, one commit a branch at a time;
                 ``.result()`` of what is returned waits, and a failure is raised there, by the next call that concerns
                 the state, or by ``close``. Every call that concerns the state waits for it, but a commit or update of
@@ -173,7 +175,8 @@ class States:
 
         Args:
             name: The state.
-            ref: Which version.
+            ref: Which version: a branch, a tag, an id or its beginning, a ``Version``, or a time, which means what
+                ``main`` was then: a datetime (UTC where it has no zone) or ISO 8601 text with a zone.
 
         Returns:
             A mapping from names to arrays; close it, or use it in a ``with`` block.
@@ -200,7 +203,7 @@ class States:
 
         Args:
             name: The state.
-            ref: Only the version and those that it follows; None is every version of the state.
+            ref: Only the version and those that it follows, without deleted ones; None is every version of the state.
             limit: At most so many.
 
         Raises:
@@ -225,12 +228,16 @@ class States:
         step: int | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Version:
-        """Commit new values of some rows; only those are written, and nothing else is read.
+        """Commit new values of some rows; only those are written, as a rule, and nothing else is read.
+
+        Where many small changes lie over each other they are joined, and what is changed past 60 % is stored anew; then
+        rows that were not given are read, too.
 
         Args:
             name: The state.
             changes: ``{array: (rows, values)}``: row numbers (or a slice, or one bool a row) along the first axis, and
-                one row of values for each. A row that is named twice gets its last value.
+                one row of values for each. A row that is named twice gets its last value. Floats may be rounded to
+                the array's dtype; what would become another value in it is refused.
             branch: As in :meth:`commit`, like ``parent``, ``message`` and ``step``.
             parent: What the change follows.
             message: What changed, in words.
@@ -268,7 +275,7 @@ class States:
         return diff(self.context, name, self._settled(name, a), self._settled(name, b))
 
     def tag(self, name: str, ref: str | Version | datetime, tag: str) -> Version:
-        """Give a version a name; a tag is never given again, not even after it was deleted.
+        """Give a version a name; a tag is never given again, not even after it was deleted, while the state is there.
 
         Raises:
             AlreadyExistsError: The name is taken, or was once.

@@ -128,6 +128,8 @@ def _commit(shell: Shell, name: str, file: str, format_name: str | None, options
     shell.emit(document, lambda: version_lines(shell, version))
     if not shell.json:
         shell.say(f"{version.written or 0:,} bytes were written.")
+        if version.kept_exact:
+            shell.say(f"Kept exactly, as the precision does not apply or pay: {clean(', '.join(version.kept_exact))}.")
     return ExitCode.OK
 
 

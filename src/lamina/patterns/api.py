@@ -8,15 +8,16 @@ from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lamina.patterns.arguments import check_path, check_place, row_of
 from lamina.patterns.query import PatternQuery
-from lamina.patterns.rows import COLUMNS, erase, pattern_row, to_patterns
+from lamina.patterns.rows import COLUMNS, to_patterns
 from lamina.patterns.values import PATTERN_TYPES
 from lamina.sessions.checks import (
     check_choice,
     check_id,
-    check_line,
     check_number,
     check_strings,
+    check_text,
     check_whole,
     check_zone,
     moment,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:  # defining them takes longer than the first query
 __all__ = ["Patterns"]
 
 _TREND_WEEKS = 12
-_TRENDED = 500
 
 
 class Patterns:
@@ -143,22 +143,28 @@ class Patterns:
     def get(self, id: str) -> Pattern:
         """Return a pattern; where it was merged into another, that one.
 
+        Args:
+            id: Its id, or a beginning of it that no other has.
+
         Raises:
             NotFoundError: There is none of this id, or it was removed.
+            InvalidInputError: Several begin like this.
         """
         with self._catalog.read("getting a pattern") as reader:
-            return to_patterns(reader, [pattern_row(reader, check_id(id, "pattern"))])[0]
+            return to_patterns(reader, [row_of(reader, id)])[0]
 
     def delete(self, id: str) -> Pattern:
-        """Delete a pattern with all of its uses, for good.
+        """Delete a pattern with its own uses, for good.
+
+        What was merged into it is its own again. Learning does not find it again; recording it brings it back, empty.
 
         Raises:
             NotFoundError: There is none of this id.
         """
+        from lamina.patterns.families import delete
+
         with self._catalog.write("deleting a pattern") as writer:
-            row = pattern_row(writer, check_id(id, "pattern"))
-            pattern = to_patterns(writer, [row])[0]
-            erase(writer, [row[0]])
+            pattern = delete(writer, check_id(id, "pattern"))
         self._refresh()
         return pattern
 
@@ -172,7 +178,7 @@ class Patterns:
 
         count = check_whole(limit, "limit", 0, 2**31)
         with self._catalog.read("explaining a pattern") as reader:
-            return explain(reader, pattern_row(reader, check_id(id, "pattern")), count)
+            return explain(reader, row_of(reader, id), count)
 
     def query(self) -> PatternQuery:
         """Begin a query: filters, an order, a limit, then ``all()``.
@@ -192,13 +198,15 @@ class Patterns:
         from lamina.patterns.usage import Usage
 
         with self._catalog.read("looking up a pattern") as reader:
-            row = pattern_row(reader, check_id(id, "pattern"))
+            row = row_of(reader, id)
         return Usage(self._catalog, row[0], row[1])
 
     def trends(
         self, *, weeks: int = _TREND_WEEKS, limit: int = 20, tz: str | tzinfo = "UTC", now: datetime | None = None
     ) -> list[Trend]:
-        """Return the patterns whose success rate changes most surely, of the 500 most used ones of late.
+        """Return the patterns whose success rate changes most surely, of the 500 most used ones of that time.
+
+        Rising and falling ones come first, then steady ones, then those of which nothing can be told.
 
         Args:
             weeks: How far to look back.
@@ -206,22 +214,13 @@ class Patterns:
             tz: Time zone of the weeks.
             now: End of the time that is looked at; now when None.
         """
-        from lamina.patterns.usage import periods, trend_of
+        from lamina.patterns.trends import trends
 
         zone = check_zone(tz)
-        end = moment(now, "now")
-        since = end - check_whole(weeks, "weeks", 2, 1_000) * 7 * 86_400 * 1_000_000
+        end, most = moment(now, "now"), check_whole(limit, "limit", 1, 10_000)
+        back = check_whole(weeks, "weeks", 2, 1_000)
         with self._catalog.read("looking for trends") as reader:
-            rows = reader.db.execute(
-                "SELECT seq, id FROM pattern INDEXED BY pattern_last WHERE state = 0 AND last_used >= ? "
-                "ORDER BY uses DESC LIMIT ?",
-                (since, _TRENDED),
-            ).fetchall()
-            found = [
-                trend_of(id, periods(reader, number, "week", zone, since=since, until=end + 1)) for number, id in rows
-            ]
-        found.sort(key=lambda trend: (trend.direction not in ("rising", "falling"), -trend.confidence, trend.id))
-        return found[: check_whole(limit, "limit", 1, 10_000)]
+            return trends(reader, end, back, zone)[:most]
 
     def related(
         self,
@@ -248,14 +247,14 @@ class Patterns:
         check_choice(sort_by, "sort_by", ("frequency", "correlation"))
         most = None if limit is None else check_whole(limit, "limit", 1, 2**31)
         with self._catalog.read("looking for related patterns") as reader:
-            row = pattern_row(reader, check_id(id, "pattern"))
+            row = row_of(reader, id)
             return related(reader, row[0], min_correlation=least, sort_by=sort_by, limit=most)
 
     def files_with(self, path: str | os.PathLike[str], *, limit: int | None = None) -> list[FileLink]:
-        """Return the files that are used in the same patterns as a file, those with most uses together first."""
+        """Return the files that are used together with a file, those with most uses together first."""
         from lamina.patterns.related import files_with
 
-        name = check_line(os.fspath(path), "path") or ""
+        name = check_path(path)
         most = None if limit is None else check_whole(limit, "limit", 1, 2**31)
         with self._catalog.read("looking for files") as reader:
             return files_with(reader, name, most)
@@ -269,7 +268,10 @@ class Patterns:
             return [(one, other, uses, good / uses) for one, other, uses, good in file_edges(reader, min_uses=least)]
 
     def suggest(self, last_steps: Sequence[str], *, limit: int = 5) -> list[Suggestion]:
-        """Return the steps that followed the last ones most often, with their probability and support.
+        """Return the steps that followed the last ones most often, with their probability, support and success rate.
+
+        A step that fails more often than not (the upper end of its rate's 95 % interval is below 0.5) comes after the
+        others, however often it followed.
 
         Args:
             last_steps: The last steps, the latest at the end; in the words of the patterns.
@@ -286,9 +288,10 @@ class Patterns:
         """Return the patterns that fit a question in words; what ``recall`` includes."""
         from lamina.patterns.fitting import fitting
 
+        text = check_text(question, "question")
         most = check_whole(limit, "limit", 1, 1_000)
         with self._catalog.read("looking for patterns") as reader:
-            return fitting(reader, question, most)
+            return fitting(reader, text, most)
 
     def stats(self) -> dict[str, Any]:
         """Return counts: patterns by type, origin and state, uses, successes, sessions, files, tools."""
@@ -301,7 +304,9 @@ class Patterns:
             origins = dict(
                 db.execute("SELECT origin, count(*) FROM pattern WHERE state = 0 GROUP BY origin").fetchall()
             )
-            gone = dict(db.execute("SELECT state, count(*) FROM pattern WHERE state <> 0 GROUP BY state").fetchall())
+            gone = dict(
+                db.execute("SELECT state, count(*) FROM pattern WHERE prune IS NOT NULL GROUP BY state").fetchall()
+            )
             ((rate, newest),) = db.execute(
                 "SELECT avg(success_rate), max(last_used) FROM pattern WHERE state = 0"
             ).fetchall()
@@ -433,10 +438,11 @@ class Patterns:
 
         Raises:
             AlreadyExistsError: It is there, and ``replace`` is False.
+            InvalidInputError: The name means none of the forms.
         """
         from lamina.patterns.exchange import export_to
 
-        return export_to(self._catalog, path, format, replace=replace)[0]
+        return export_to(self._catalog, check_place(path), format, replace=replace)
 
     def exported(self, format: str = "json") -> Iterator[bytes]:
         """Yield the bytes of an export that is one file."""
@@ -458,26 +464,27 @@ class Patterns:
         from lamina.patterns.exchange import import_from
 
         try:
-            return import_from(self._catalog, path, format)
+            return import_from(self._catalog, check_place(path), format)
         finally:
             self._refresh()
 
     def migrate(self, folder: str | os.PathLike[str]) -> PatternImport:
-        """Import the aircher file store and check that all of it arrived; see ``PatternImport.verified``."""
+        """Import the aircher file store, then read it again and compare; see ``PatternImport.verified``."""
         return self.import_file(folder, format="aircher")
 
     def mirror(self, folder: str | os.PathLike[str]) -> Mirror:
         """Keep a folder of markdown in step with the patterns, for as long as this handle is open.
 
-        Every change through this handle is written to the folder as well, after the catalog has it. What other
-        processes change is brought along by ``refresh()`` of what this returns, or by mirroring again.
+        Every change through this handle is written to the folder as well, after the catalog has it. The change is made
+        then, so what keeps it from the folder is not raised but told in ``problem`` of what this returns. What other
+        processes change is brought along by ``refresh()`` of that, or by mirroring again.
 
         Args:
             folder: Where; made if need be. Files in it that are no pattern's are left alone.
         """
         from lamina.patterns.mirror import Mirror
 
-        mirror = Mirror(self._catalog, Path(os.fspath(folder)).expanduser().absolute())
+        mirror = Mirror(self._catalog, check_place(folder, "folder"))
         mirror.refresh()
         self._mirror = mirror
         return mirror
@@ -488,4 +495,4 @@ class Patterns:
 
     def _refresh(self) -> None:
         if self._mirror is not None:
-            self._mirror.refresh()
+            self._mirror.catch_up()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from os import PathLike, fspath
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from lamina import fs
-from lamina.errors import AlreadyExistsError, InvalidInputError, LaminaError, NotFoundError
+from lamina.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from lamina.patterns.forms import READABLE, WRITABLE, form_of
 from lamina.patterns.forms.documents import read_json, read_jsonl, write_json, write_jsonl
-from lamina.patterns.forms.entries import entries, entry_ids, uses_of
+from lamina.patterns.forms.entries import entries, uses_of
 from lamina.patterns.forms.graphml import write_graphml
 from lamina.patterns.forms.markdown import is_ours, read_markdown
 from lamina.patterns.forms.table import read_csv, write_csv
@@ -20,11 +20,17 @@ from lamina.patterns.mirror import write_folder
 from lamina.patterns.recording import Recorder, Use
 from lamina.patterns.related import file_edges
 from lamina.patterns.reports import PatternImport
+from lamina.patterns.rows import root
 from lamina.sessions.checks import check_choice
+from lamina.sessions.rows import unpacked
 from lamina.storage.catalog import SqliteCatalog
-from lamina.storage.writer import Writer
+from lamina.storage.names import NameKind
+from lamina.storage.reader import Reader
 
-__all__ = ["export_to", "exported", "import_entries", "import_from"]
+__all__ = ["Source", "export_to", "exported", "import_entries", "import_from"]
+
+Source: TypeAlias = Callable[[list[str]], Iterator[tuple[str, Any]]]
+"""Reads places and entries from their beginning; what it cannot read it adds to the list."""
 
 _READERS: Final = {"json": read_json, "jsonl": read_jsonl, "csv": read_csv, "markdown": read_markdown}
 _WRITERS: Final = {"json": write_json, "jsonl": write_jsonl, "csv": write_csv}
@@ -46,18 +52,14 @@ def exported(catalog: SqliteCatalog, form: str) -> Iterator[bytes]:
     yield from _WRITERS[form](entries(catalog))
 
 
-def export_to(
-    catalog: SqliteCatalog, path: str | PathLike[str], form: str | None, *, replace: bool
-) -> tuple[Path, str, int]:
-    """Write all patterns to a file, or to a folder of markdown; return where, in which form, and how many.
+def export_to(catalog: SqliteCatalog, place: Path, form: str | None, *, replace: bool) -> Path:
+    """Write all patterns to a file, or to a folder of markdown; return where.
 
     Raises:
         AlreadyExistsError: It is there, and ``replace`` is False; of a folder: a file in it that is not a pattern's.
         InvalidInputError: There is no such form.
     """
-    place = Path(fspath(path)).expanduser().absolute()
-    chosen = check_choice(form_of(place.suffix) if form is None else form, "format", WRITABLE)
-    count = len(entry_ids(catalog))
+    chosen = form_of(place) if form is None else check_choice(form, "format", WRITABLE)
     if chosen == "markdown":
         if place.is_dir() and any(place.iterdir()) and not replace:
             raise AlreadyExistsError(
@@ -66,19 +68,18 @@ def export_to(
                 path=str(place),
             )
         write_folder(catalog, place)
-        return place, chosen, count
+        return place
     fs.write_file(place, exported(catalog, chosen), replace=replace, mode=0o644)
-    return place, chosen, count
+    return place
 
 
-def import_from(catalog: SqliteCatalog, path: str | PathLike[str], form: str | None) -> PatternImport:
+def import_from(catalog: SqliteCatalog, place: Path, form: str | None) -> PatternImport:
     """Read patterns and their uses from a file or a folder of markdown.
 
     Raises:
         NotFoundError: There is no such file.
         InvalidInputError: It is none of the forms, or an entry of it makes no sense; what came before it is kept.
     """
-    place = Path(fspath(path)).expanduser().absolute()
     if not place.exists():
         raise NotFoundError(f"There is no {place}.", hint="Name a file or folder of patterns.", path=str(place))
     chosen = check_choice(_form(place) if form is None else form, "format", READABLE)
@@ -86,13 +87,12 @@ def import_from(catalog: SqliteCatalog, path: str | PathLike[str], form: str | N
         from lamina.patterns.migrate import migrate_files
 
         return migrate_files(catalog, place)
-    problems: list[str] = []
-    return import_entries(catalog, _READERS[chosen](place, problems), str(place), chosen, problems)
+    return import_entries(catalog, partial(_READERS[chosen], place), str(place), chosen)
 
 
 def _form(place: Path) -> str:
     if not place.is_dir():
-        return form_of(place.suffix)
+        return form_of(place)
     for folder in (place, place / "memory", place / ".aircher" / "memory"):
         if (folder / "patterns").is_dir() and not any(
             is_ours(fs.read_file(path, max_bytes=64 << 20)) for path in sorted((folder / "patterns").rglob("*.md"))[:1]
@@ -101,11 +101,29 @@ def _form(place: Path) -> str:
     return "markdown"
 
 
-def import_entries(
-    catalog: SqliteCatalog, found: Iterator[tuple[str, Any]], path: str, form: str, problems: list[str]
-) -> PatternImport:
-    """Store entries; one that makes no sense is a problem, and the others are stored all the same."""
+def import_entries(catalog: SqliteCatalog, read: Source, path: str, form: str) -> PatternImport:
+    """Store the entries of a source, then read it once more and look for every use of it in the store.
+
+    An entry that makes no sense is a problem, and the others are stored all the same.
+    """
+    problems: list[str] = []
     counts: Counter[str] = Counter()
+    for batch in _batches(read(problems), problems):
+        _store(catalog, batch, counts)
+    for batch in _batches(read([]), []):
+        problems += _lost(catalog, batch)
+    return PatternImport(
+        path=path,
+        format=form,
+        patterns=counts["new"],
+        uses=counts["uses"],
+        known=counts["known"],
+        problems=tuple(problems),
+        verified=not problems,
+    )
+
+
+def _batches(found: Iterator[tuple[str, Any]], problems: list[str]) -> Iterator[list[tuple[Use, list[Use]]]]:
     batch: list[tuple[Use, list[Use]]] = []
     size = 0
     for where, entry in found:
@@ -116,63 +134,52 @@ def import_entries(
             continue
         size += len(batch[-1][1]) + 1
         if size >= _USES_AT_ONCE:
-            _store(catalog, batch, counts)
+            yield batch
             batch, size = [], 0
-    _store(catalog, batch, counts)
-    return PatternImport(
-        path=path,
-        format=form,
-        patterns=counts["new"],
-        uses=counts["uses"],
-        known=counts["known"],
-        problems=tuple(problems),
-        verified=not problems and counts["missing"] == 0,
-    )
+    if batch:
+        yield batch
 
 
 def _store(catalog: SqliteCatalog, batch: list[tuple[Use, list[Use]]], counts: Counter[str]) -> None:
-    if not batch:
-        return
     added: Counter[str] = Counter()
     with catalog.write("importing patterns") as writer:
         recorder = Recorder(writer)
         for pattern, uses in batch:
-            number = recorder.ensure(pattern)
-            missing = _missing(writer, number, uses)
+            missing = _missing(writer, recorder.ensure(pattern), uses)
             recorder.add(missing)
             added["uses"] += len(missing)
             added["known"] += len(uses) - len(missing)
-            added["missing"] += len(_missing(writer, number, uses))
         added["new"] += len(recorder.new)
     counts.update(added)
 
 
-def _missing(writer: Writer, number: int, uses: list[Use]) -> list[Use]:
+def _lost(catalog: SqliteCatalog, batch: list[tuple[Use, list[Use]]]) -> Iterator[str]:
+    """Yield what of some entries is not in the store, in words."""
+    with catalog.read("verifying an import") as reader:
+        for pattern, uses in batch:
+            rows = reader.db.execute("SELECT seq FROM pattern WHERE id = ?", (pattern.id,)).fetchall()
+            if not rows:
+                yield f"pattern {pattern.id} is not in the store"
+            elif lost := _missing(reader, root(reader, rows[0][0])[0], uses):
+                yield f"pattern {pattern.id}: {len(lost):,} of {len(uses):,} uses are not in the store"
+
+
+def _missing(reader: Reader, number: int, uses: list[Use]) -> list[Use]:
     """Return the uses that a pattern has fewer times than they are listed; they are told apart by what they say."""
     held: Counter[tuple[Any, ...]] = Counter()
-    for row in writer.db.execute(
-        "SELECT u.at, u.success, u.duration, s.id FROM pattern_use u LEFT JOIN session s ON s.seq = u.session "
+    for at, success, duration, session, links in reader.db.execute(
+        "SELECT u.at, u.success, u.duration, s.id, u.links FROM pattern_use u LEFT JOIN session s ON s.seq = u.session "
         "WHERE u.pattern = ?",
         (number,),
     ):
-        held[tuple(row)] += 1
+        held[at, success, duration, session, tuple(sorted(unpacked(links)))] += 1
     missing = []
     for use in uses:
-        mark = (use.at, int(use.success), use.duration, use.session)
+        names = [reader.name_id(NameKind.FILE, path) or 0 for path in use.files]
+        names += [reader.name_id(NameKind.TOOL, tool) or 0 for tool in use.tools]
+        mark = (use.at, int(use.success), use.duration, use.session, tuple(sorted(names)))
         if held[mark] > 0:
             held[mark] -= 1
         else:
             missing.append(use)
     return missing
-
-
-def check_form(form: str) -> None:
-    """Raise unless there is such a form.
-
-    Raises:
-        InvalidInputError: There is none.
-    """
-    try:
-        check_choice(form, "format", WRITABLE)
-    except LaminaError as error:
-        raise InvalidInputError(error.message, hint=error.hint) from None

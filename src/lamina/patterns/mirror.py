@@ -43,12 +43,19 @@ class Mirror:
         self.problem = None
         return changed
 
+    def catch_up(self) -> None:
+        """Bring the folder up to date after a change; a folder that cannot be written is told, not raised."""
+        try:
+            self.refresh()
+        except LaminaError as error:
+            self.problem = str(error)
+
     def follow(self, ids: Iterable[str]) -> None:
         """Write the files of patterns that just changed; a folder that cannot be written is told, not raised."""
+        if self.problem is not None:
+            self.catch_up()
+            return
         try:
-            if self.problem is not None:
-                self.refresh()
-                return
             for entry in entries(self._catalog, list(dict.fromkeys(ids))):
                 _write(self.folder, file_name(entry), render(entry))
             _write(self.folder, INDEX, _index(self._catalog))
@@ -64,7 +71,15 @@ def write_folder(catalog: SqliteCatalog, folder: Path) -> int:
 
     Raises:
         InvalidInputError: There is a file where the folder should be.
+        StorageError: The folder cannot be read or written.
     """
+    try:
+        return _written(catalog, folder)
+    except OSError as error:
+        raise fs.translate(error, folder, "write") from error
+
+
+def _written(catalog: SqliteCatalog, folder: Path) -> int:
     if folder.exists() and not folder.is_dir():
         raise InvalidInputError(f"{folder} is a file, not a folder.", hint="Name a folder.")
     fs.make_dir(folder, mode=0o755)
@@ -85,6 +100,13 @@ def write_folder(catalog: SqliteCatalog, folder: Path) -> int:
 def _write(folder: Path, name: str, data: bytes) -> bool:
     """Write a file unless it says so already; return whether it was written."""
     path = folder / name
+    try:
+        return _replaced(path, data)
+    except OSError as error:
+        raise fs.translate(error, path, "write") from error
+
+
+def _replaced(path: Path, data: bytes) -> bool:
     if path.is_file() and path.stat().st_size == len(data) and fs.read_file(path, max_bytes=_MAX_BYTES) == data:
         return False
     if not path.parent.is_dir():

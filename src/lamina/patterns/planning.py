@@ -5,6 +5,9 @@ where many patterns fit. Or take the filter that the fewest patterns fit and sor
 patterns of which n fit, finding k costs about k N / n steps the one way and n the other, each of which takes four times
 as long, so the second is taken up to n = sqrt(k N) / 2. How many fit is looked up first, in at most so many entries of
 an index for each filter, and neither way has to go through all patterns.
+
+Effectiveness counts a last use that lies ahead (clocks jump) as now, which the stored rank cannot know. Where there are
+such patterns, they are taken out of the walk of the index and sorted in by what they would have if used now.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lamina.patterns.rows import COLUMNS
+from lamina.search.outcomes import HALF_LIFE_MICROS
 from lamina.storage.reader import Reader
 
 __all__ = ["ORDERS", "Filters", "Statement", "compile_query"]
@@ -29,6 +33,8 @@ ORDERS: Final[dict[str, tuple[str, str]]] = {
     "last_used": ("p.last_used DESC", "pattern_last"),
 }
 """What can be sorted by: the terms, and the index that has them in this order."""
+_RANK: Final = f"(p.rank - max(0, p.last_used - ?) / {float(HALF_LIFE_MICROS)!r})"
+"""The rank with a last use that lies ahead of now, which is bound, counted as now."""
 
 
 @dataclass(slots=True)
@@ -46,6 +52,8 @@ class Filters:
     max_rate: float | None = None
     min_uses: int | None = None
     min_rank: float | None = None
+    now: int = 0
+    """Microseconds since 1970."""
     origin: int | None = None
 
 
@@ -82,43 +90,61 @@ def compile_query(
         limit: At most so many.
         counting: Count instead of returning rows.
     """
-    terms, index = ORDERS[order]
     source = _narrowest(reader, filters, limit, counting=counting)
-    sure = source is not None
-    sql = [source.join if source else f"FROM pattern p INDEXED BY {index}"]
+    driver = source.name if source else "order"
+    terms, index = ORDERS[order]
+    start = source.join if source else f"FROM pattern p INDEXED BY {index}"
     bindings: list[Any] = list(source.bindings) if source else []
+    tests, values = _tests(filters, source)
+    where = "WHERE " + " AND ".join(tests)
+    bindings += values
+    if counting:
+        return Statement(f"SELECT count(*) {start} {where}", bindings, driver)
+    by_rank = order == "effectiveness"
+    ending, ends = ("", []) if limit is None else (" LIMIT ?", [limit])
+    if source is not None:  # the plus keeps SQLite from walking the index of the order instead
+        sorting = f"{_RANK} DESC" if by_rank else ", ".join(f"+{term}" for term in terms.split(", "))
+        now = [filters.now] if by_rank else []
+        return Statement(
+            f"SELECT {COLUMNS} {start} {where} ORDER BY {sorting}{ending}", [*bindings, *now, *ends], driver
+        )
+    if by_rank and _some_ahead(reader, filters.now):
+        part = f"SELECT {COLUMNS}, {_RANK} AS place FROM pattern p INDEXED BY"
+        usual = f"SELECT * FROM ({part} {index} {where} AND p.last_used <= ? ORDER BY {terms}{ending})"
+        ahead = f"{part} pattern_last {where} AND p.last_used > ?"
+        one = [filters.now, *bindings, filters.now]
+        return Statement(f"{usual} UNION ALL {ahead} ORDER BY place DESC{ending}", [*one, *ends, *one, *ends], driver)
+    return Statement(f"SELECT {COLUMNS} {start} {where} ORDER BY {terms}{ending}", [*bindings, *ends], driver)
+
+
+def _some_ahead(reader: Reader, now: int) -> bool:
+    """Return whether the last use of any pattern lies ahead of now."""
+    sql = "SELECT 1 FROM pattern INDEXED BY pattern_last WHERE state = 0 AND last_used > ? LIMIT 1"
+    return bool(reader.db.execute(sql, (now,)).fetchall())
+
+
+def _tests(filters: Filters, source: _Source | None) -> tuple[list[str], list[Any]]:
+    """Return the tests that a pattern must pass but for the one that the source made already, and their values."""
+    driver = source.name if source else ""
+    bindings: list[Any] = []
     tests = ["p.state = 0"]
     _plain_tests(filters, tests, bindings)
     for number in filters.links:
-        if source is None or source.name != f"link {number}":
-            if filters.since is not None:
-                tests.append(
-                    "EXISTS (SELECT 1 FROM pattern_link l WHERE l.name = ? AND l.pattern = p.seq AND l.last_used >= ?)"
-                )
-                bindings += [number, filters.since]
-            else:
-                tests.append("EXISTS (SELECT 1 FROM pattern_link l WHERE l.name = ? AND l.pattern = p.seq)")
-                bindings.append(number)
+        if driver != f"link {number}":
+            since = "" if filters.since is None else " AND l.last_used >= ?"
+            tests.append(f"EXISTS (SELECT 1 FROM pattern_link l WHERE l.name = ? AND l.pattern = p.seq{since})")
+            bindings += [number] if filters.since is None else [number, filters.since]
         elif filters.since is not None:
             tests.append("l.last_used >= ?")
             bindings.append(filters.since)
     for term in filters.terms:
-        if source is None or source.name != f"term {term}":
+        if driver != f"term {term}":
             tests.append("EXISTS (SELECT 1 FROM pattern_term t WHERE t.term = ? AND t.pattern = p.seq)")
             bindings.append(term)
-    if filters.session is not None and (source is None or source.name != "session"):
+    if filters.session is not None and driver != "session":
         tests.append("EXISTS (SELECT 1 FROM pattern_use u WHERE u.session = ? AND u.pattern = p.seq)")
         bindings.append(filters.session)
-    sql.append("WHERE " + " AND ".join(tests))
-    if counting:
-        return Statement(f"SELECT count(*) {' '.join(sql)}", bindings, source.name if source else "order")
-    if sure:  # the plus keeps SQLite from walking the index of the order instead
-        terms = ", ".join(f"+{term}" for term in terms.split(", "))
-    sql.append(f"ORDER BY {terms}")
-    if limit is not None:
-        sql.append("LIMIT ?")
-        bindings.append(limit)
-    return Statement(f"SELECT {COLUMNS} {' '.join(sql)}", bindings, source.name if source else "order")
+    return tests, bindings
 
 
 def _plain_tests(filters: Filters, tests: list[str], bindings: list[Any]) -> None:
@@ -137,6 +163,9 @@ def _plain_tests(filters: Filters, tests: list[str], bindings: list[Any]) -> Non
         if value is not None:
             tests.append(test)
             bindings.append(value)
+    if filters.min_rank is not None:
+        tests.append(f"{_RANK} >= ?")
+        bindings += [filters.now, filters.min_rank]
 
 
 def _narrowest(reader: Reader, filters: Filters, limit: int | None, *, counting: bool) -> _Source | None:

@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+from lamina.patterns.arguments import check_path
 from lamina.patterns.planning import ORDERS, Filters, Statement, compile_query
 from lamina.patterns.rows import ORIGINS, to_patterns
 from lamina.search.outcomes import HALF_LIFE_MICROS
@@ -91,7 +92,7 @@ class PatternQuery:
 
     def with_file(self, path: str | os.PathLike[str]) -> PatternQuery:
         """Only used with this file; with :meth:`used_since`, used with it since then. Several must all be there."""
-        return self._with(files=(*self._wanted.files, check_line(os.fspath(path), "path") or ""))
+        return self._with(files=(*self._wanted.files, check_path(path)))
 
     def with_tool(self, tool: str) -> PatternQuery:
         """Only used with this tool; with :meth:`used_since`, used with it since then."""
@@ -134,11 +135,20 @@ class PatternQuery:
 
     # --- answers -----------------------------------------------------------------------------------------------------
 
-    def all(self) -> list[Pattern]:
-        """Return the patterns, best first."""
+    @overload
+    def all(self, *, explain: Literal[False] = False) -> list[Pattern]: ...
+    @overload
+    def all(self, *, explain: Literal[True]) -> QueryPlan: ...
+    def all(self, *, explain: bool = False) -> list[Pattern] | QueryPlan:
+        """Return the patterns, best first.
+
+        Args:
+            explain: Return what :meth:`explain` does, with the patterns in ``patterns``.
+        """
         with self._catalog.read("looking for patterns") as reader:
             statement = self._statement(reader)
-            return to_patterns(reader, reader.db.execute(statement.sql, statement.bindings).fetchall())
+            found = to_patterns(reader, reader.db.execute(statement.sql, statement.bindings).fetchall())
+            return _explained(reader, statement, found) if explain else found
 
     def first(self) -> Pattern | None:
         """Return the best, or None."""
@@ -153,23 +163,15 @@ class PatternQuery:
 
     def explain(self) -> QueryPlan:
         """Return the SQL that answers the query, and how SQLite runs it."""
-        from lamina.patterns.reports import QueryPlan
-
         with self._catalog.read("explaining a query") as reader:
-            statement = self._statement(reader)
-            rows = reader.db.execute(f"EXPLAIN QUERY PLAN {statement.sql}", statement.bindings).fetchall()
-        return QueryPlan(
-            sql=statement.sql,
-            bindings=tuple(statement.bindings),
-            plan=tuple(row[3] for row in rows),
-            driver=statement.driver,
-        )
+            return _explained(reader, self._statement(reader), [])
 
     def __iter__(self) -> Iterator[Pattern]:
         return iter(self.all())
 
     def _statement(self, reader: Reader, *, counting: bool = False) -> Statement:
         wanted = self._wanted
+        now = now_micros()
         links = [reader.name_id(NameKind.FILE, path) or _NOBODY for path in wanted.files]
         links += [reader.name_id(NameKind.TOOL, tool) or _NOBODY for tool in wanted.tools]
         filters = Filters(
@@ -184,7 +186,8 @@ class PatternQuery:
             min_rate=wanted.min_rate,
             max_rate=wanted.max_rate,
             min_uses=wanted.min_uses,
-            min_rank=_rank(wanted.min_effectiveness),
+            min_rank=_rank(wanted.min_effectiveness, now),
+            now=now,
             origin=None if wanted.origin is None else ORIGINS.index(wanted.origin),
         )
         return compile_query(reader, filters, wanted.order, wanted.limit, counting=counting)
@@ -196,10 +199,23 @@ def _session(reader: Reader, id: str) -> int:
     return session_number(reader, id) or _NOBODY
 
 
-def _rank(effectiveness: float | None) -> float | None:
+def _rank(effectiveness: float | None, now: int) -> float | None:
     """Return the rank from which on a pattern has this effectiveness now."""
     from math import log2
 
     if not effectiveness:
         return None
-    return log2(effectiveness) + now_micros() / HALF_LIFE_MICROS
+    return log2(effectiveness) + now / HALF_LIFE_MICROS
+
+
+def _explained(reader: Reader, statement: Statement, found: list[Pattern]) -> QueryPlan:
+    from lamina.patterns.reports import QueryPlan
+
+    rows = reader.db.execute(f"EXPLAIN QUERY PLAN {statement.sql}", statement.bindings).fetchall()
+    return QueryPlan(
+        sql=statement.sql,
+        bindings=tuple(statement.bindings),
+        plan=tuple(row[3] for row in rows),
+        driver=statement.driver,
+        patterns=tuple(found),
+    )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import combinations
 from typing import Any, Literal
 
 from lamina.patterns.reports import FileLink, Related
 from lamina.patterns.rows import COLUMNS, to_patterns
+from lamina.sessions.rows import packed, unpacked
 from lamina.storage.names import NameKind
 from lamina.storage.reader import Reader
 
@@ -18,6 +20,8 @@ Sort = Literal["frequency", "correlation"]
 _BATCH = 500
 _MANY = 300
 """Sessions from which on going through all of them is worth avoiding."""
+_NARROW = 1e-6
+"""Square of the correlation below which patterns of nearly every size fit."""
 
 
 def related(reader: Reader, pattern: int, *, min_correlation: float, sort_by: Sort, limit: int | None) -> list[Related]:
@@ -30,9 +34,8 @@ def related(reader: Reader, pattern: int, *, min_correlation: float, sort_by: So
     ((own,),) = reader.db.execute("SELECT sessions FROM pattern WHERE seq = ?", (pattern,)).fetchall()
     if not own:
         return []
-    bound = max(min_correlation, 1e-9) ** 2
-    low, high = math.ceil(bound * own - 1e-9), math.floor(own / bound + 1e-9)
-    together = _by_candidates(reader, pattern, own, low, high) if own > _MANY else None
+    bound = min_correlation**2
+    together = _by_candidates(reader, pattern, own, bound) if own > _MANY and bound >= _NARROW else None
     if together is None:
         together = _by_sessions(reader, pattern)
     found: list[tuple[float, int, tuple[Any, ...]]] = []
@@ -74,8 +77,9 @@ def _by_sessions(reader: Reader, pattern: int) -> Counter[int]:
     return together
 
 
-def _by_candidates(reader: Reader, pattern: int, own: int, low: int, high: int) -> Counter[int] | None:
+def _by_candidates(reader: Reader, pattern: int, own: int, bound: float) -> Counter[int] | None:
     """Look for the pattern in the sessions of those of a fitting size; None where that would take longer."""
+    low, high = math.ceil(bound * own - 1e-9), math.floor(own / bound + 1e-9)
     sql = (
         "SELECT seq, uses FROM pattern INDEXED BY pattern_uses WHERE state = 0 AND uses >= ?1 "  # at least its sessions
         "AND sessions BETWEEN ?1 AND ?2 AND seq <> ?3 LIMIT ?4"
@@ -96,52 +100,96 @@ def _by_candidates(reader: Reader, pattern: int, own: int, low: int, high: int) 
 
 
 def files_with(reader: Reader, path: str, limit: int | None) -> list[FileLink]:
-    """Return the files that are used in the same patterns as a file.
+    """Return the files that are used together with a file: in the same uses, which are gone through.
 
-    The correlation of two files is that of patterns, over patterns instead of sessions: ``n_fg / sqrt(n_f n_g)`` with n
-    patterns. They were used together in at most ``sum min(u_p(f), u_p(g))`` uses, with u_p(f) the uses of p with f.
+    The correlation of two files is that of patterns, over uses instead of sessions: ``n_fg / sqrt(n_f n_g)``, with n
+    uses.
     """
     number = reader.name_id(NameKind.FILE, path)
     if number is None:
         return []
+    # instr finds the four bytes of the number anywhere: what it finds too much is left out below.
     sql = (
-        "SELECT l.name, n.value, count(*), sum(min(l.uses, m.uses)), sum(min(l.successes, m.successes)) "
-        "FROM pattern_link m JOIN pattern p ON p.seq = m.pattern AND p.state = 0 "
-        "JOIN pattern_link l ON l.pattern = m.pattern AND l.name <> m.name JOIN name n ON n.id = l.name AND n.kind = ? "
-        "WHERE m.name = ? GROUP BY l.name"
+        "SELECT u.pattern, u.links, count(*), sum(u.success) FROM pattern_link m "
+        "CROSS JOIN pattern p ON p.seq = m.pattern AND p.state = 0 CROSS JOIN pattern_use u ON u.pattern = p.seq "
+        "WHERE m.name = ? AND instr(u.links, ?) GROUP BY u.pattern, u.links"
     )
-    own = _patterns_with(reader, number)
-    found = [
+    counts: dict[int, list[int]] = {}
+    patterns: Counter[int] = Counter()
+    own, last, seen = 0, -1, set[int]()
+    for pattern, links, uses, good in reader.db.execute(sql, (number, packed([number]))):
+        names = set(unpacked(links))
+        if number not in names:
+            continue
+        own += uses
+        if pattern != last:
+            patterns.update(seen)
+            last, seen = pattern, set()
+        seen |= names
+        for other in names:
+            count = counts.setdefault(other, [0, 0])
+            count[0] += uses
+            count[1] += good
+    patterns.update(seen)
+    counts.pop(number, None)
+    names_of = _files(reader, counts)
+    found = [(uses, good, names_of[other], other) for other, (uses, good) in counts.items() if other in names_of]
+    found.sort(reverse=True)
+    if limit is not None and len(found) > limit:  # those that are as often used as the last one may go before it
+        least = found[limit - 1][0]
+        found = [entry for entry in found if entry[0] >= least]
+    links_ = [
         FileLink(
             path=value,
-            patterns=patterns,
-            correlation=min(1.0, patterns / math.sqrt(own * _patterns_with(reader, other))),
-            together=together,
-            success_rate=good / together if together else 0.0,
+            patterns=patterns[other],
+            correlation=min(1.0, uses / math.sqrt(own * max(uses, _uses_with(reader, other)))),
+            together=uses,
+            success_rate=good / uses,
         )
-        for other, value, patterns, together, good in reader.db.execute(sql, (int(NameKind.FILE), number)).fetchall()
+        for uses, good, value, other in found
     ]
-    found.sort(key=lambda link: (-link.together, -link.correlation, link.path))
-    return found if limit is None else found[:limit]
+    links_.sort(key=lambda link: (-link.together, -link.correlation, link.path))
+    return links_ if limit is None else links_[:limit]
 
 
-def _patterns_with(reader: Reader, number: int) -> int:
-    """Return how many patterns in use have a file: all that have it but the few that were pruned."""
+def _files(reader: Reader, numbers: Iterable[int]) -> dict[int, str]:
+    """Return the paths of those numbers that are files and no tools."""
+    wanted = list(numbers)
+    found: dict[int, str] = {}
+    for start in range(0, len(wanted), _BATCH):
+        part = wanted[start : start + _BATCH]
+        sql = f"SELECT id, value FROM name WHERE kind = ? AND id IN ({', '.join('?' * len(part))})"
+        found.update(reader.db.execute(sql, (int(NameKind.FILE), *part)).fetchall())
+    return found
+
+
+def _uses_with(reader: Reader, number: int) -> int:
+    """Return how many uses of patterns in use have a file: all that have it but those of the few that were pruned."""
     ((count,),) = reader.db.execute(
-        "SELECT (SELECT count(*) FROM pattern_link WHERE name = ?1) - (SELECT count(*) FROM pattern p "
-        "INDEXED BY pattern_gone JOIN pattern_link l ON l.name = ?1 AND l.pattern = p.seq WHERE p.state <> 0)",
+        "SELECT (SELECT coalesce(sum(uses), 0) FROM pattern_link WHERE name = ?1) - (SELECT coalesce(sum(l.uses), 0) "
+        "FROM pattern p INDEXED BY pattern_gone JOIN pattern_link l ON l.name = ?1 AND l.pattern = p.seq "
+        "WHERE p.state <> 0)",
         (number,),
     ).fetchall()
-    return max(1, int(count))
+    return int(count)
 
 
 def file_edges(reader: Reader, *, min_uses: int) -> Iterator[tuple[str, str, int, int]]:
     """Yield ``(file, file, uses together, successes of those)`` of all pairs, each once, in alphabetical order."""
     sql = (
-        "SELECT min(n.value, o.value) AS low, max(n.value, o.value) AS high, sum(min(l.uses, m.uses)) AS shared, "
-        "sum(min(l.successes, m.successes)) FROM pattern_link l JOIN pattern p ON p.seq = l.pattern AND p.state = 0 "
-        "JOIN pattern_link m ON m.pattern = l.pattern AND m.name > l.name "
-        "JOIN name n ON n.id = l.name AND n.kind = ?1 JOIN name o ON o.id = m.name AND o.kind = ?1 "
-        "GROUP BY low, high HAVING shared >= ?2 ORDER BY low, high"
+        "SELECT u.links, count(*), sum(u.success) FROM pattern_use u JOIN pattern p ON p.seq = u.pattern "
+        "AND p.state = 0 WHERE length(u.links) > 4 GROUP BY u.links"
     )
-    yield from reader.db.execute(sql, (int(NameKind.FILE), min_uses)).fetchall()
+    counts: dict[tuple[int, int], list[int]] = {}
+    for links, uses, good in reader.db.execute(sql):
+        for pair in combinations(sorted(set(unpacked(links))), 2):
+            count = counts.setdefault(pair, [0, 0])
+            count[0] += uses
+            count[1] += good
+    names = _files(reader, {number for pair in counts for number in pair})
+    edges = [
+        (min(names[one], names[other]), max(names[one], names[other]), uses, good)
+        for (one, other), (uses, good) in counts.items()
+        if uses >= min_uses and one in names and other in names
+    ]
+    yield from sorted(edges)

@@ -53,7 +53,7 @@ class Trend:
 
     id: str
     direction: Literal["rising", "falling", "steady", "unknown"]
-    """``steady`` where the interval holds 0; ``unknown`` with fewer than two weeks of uses or one outcome only."""
+    """``steady`` where the interval holds 0 or all outcomes are alike; ``unknown`` with uses in fewer than two weeks."""
     slope: float = 0.0
     """Change of the success rate a week."""
     low: float = 0.0
@@ -81,13 +81,13 @@ class FileLink:
 
     path: str
     correlation: float
-    """Patterns with both, divided by the geometric mean of the patterns with each; 0..1."""
+    """Uses with both, divided by the geometric mean of the uses with each; 0..1."""
     together: int
-    """Uses of patterns with both, at most."""
+    """Uses with both."""
     success_rate: float
     """Of those uses."""
     patterns: int
-    """How many patterns have both."""
+    """How many patterns they are of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +100,8 @@ class Suggestion:
     support: int
     """Uses that went on like this."""
     success_rate: float
+    high: float
+    """Upper end of its 95 % interval; where that is below 0.5 the step comes after the others."""
     after: tuple[str, ...]
     """The last steps that it was found behind."""
     patterns: tuple[str, ...]
@@ -207,8 +209,9 @@ class PatternImport:
     sessions: int = 0
     """Sessions that were imported along."""
     problems: tuple[str, ...] = ()
+    """What could not be read or carried over, and what was not found again."""
     verified: bool = True
-    """Everything that was read is in the store."""
+    """There are no problems: the source was read once more afterwards, and every use of it is in the store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +224,8 @@ class QueryPlan:
     """SQLite's own words."""
     driver: str
     """What the query walks: ``order`` or the filter with the fewest patterns."""
+    patterns: tuple[Pattern, ...] = ()
+    """The answer, with ``all(explain=True)``."""
 
 
 for _name in __all__:

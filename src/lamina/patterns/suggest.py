@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lamina.patterns.reports import Suggestion
+from lamina.search.outcomes import wilson
 from lamina.search.tokens import tokens
 from lamina.storage.reader import Reader
 
@@ -18,6 +19,8 @@ LONGEST: Final = 4
 _MOST: Final = 2_000
 """Patterns considered, the most effective first."""
 _SHOWN: Final = 5
+_FAILS: Final = 0.5
+"""Upper end of a success rate's interval below which a step fails more often than not."""
 
 
 @dataclass(slots=True)
@@ -28,7 +31,7 @@ class _Count:
 
 
 def suggest(reader: Reader, last_steps: Sequence[str], limit: int) -> list[Suggestion]:
-    """Return the next steps, the most probable first.
+    """Return the next steps, the most probable first; those that fail more often than not come after the others.
 
     The longest end of ``last_steps`` that any pattern goes on from decides. Uses of patterns that callers recorded are
     added up; of those that learning found the largest counts, since short sequences are parts of longer ones and would
@@ -39,19 +42,25 @@ def suggest(reader: Reader, last_steps: Sequence[str], limit: int) -> list[Sugge
         counts = _following(reader, context)
         total = sum(count.support for count in counts.values())
         if total:
-            ranked = sorted(counts.items(), key=lambda item: (-item[1].support, -item[1].successes, item[0]))
+            ranked = sorted(counts.items(), key=_place)
             return [
                 Suggestion(
                     step=step,
                     probability=count.support / total,
                     support=count.support,
                     success_rate=count.successes / count.support if count.support else 0.0,
+                    high=wilson(count.successes, count.support)[1],
                     after=context,
                     patterns=tuple(count.patterns[:_SHOWN]),
                 )
                 for step, count in ranked[:limit]
             ]
     return []
+
+
+def _place(item: tuple[str, _Count]) -> tuple[bool, int, int, str]:
+    step, count = item
+    return wilson(count.successes, count.support)[1] < _FAILS, -count.support, -count.successes, step
 
 
 def _following(reader: Reader, context: tuple[str, ...]) -> dict[str, _Count]:

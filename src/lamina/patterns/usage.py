@@ -7,9 +7,8 @@ are looked at themselves, so that the counts are exact and a year of weeks costs
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from itertools import pairwise
 from typing import Any, Literal
 
 from lamina.patterns.reports import Period, Trend, Week
@@ -23,7 +22,13 @@ from lamina.storage.records import to_micros
 __all__ = ["Usage", "periods", "trend_of"]
 
 Unit = Literal["day", "week", "month"]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_SHORTEST: dict[Unit, int] = {"day": DAY, "week": 7 * DAY, "month": 28 * DAY}
 _MOST_PERIODS = 100_000
+"""Periods from which on those without uses are left out."""
+_EVER = 2**62
+"""Microseconds beyond the calendar: where its first period begins and its last one ends."""
 
 
 class Usage:
@@ -38,6 +43,8 @@ class Usage:
         self, *, tz: str | tzinfo = "UTC", since: datetime | None = None, until: datetime | None = None
     ) -> list[Period]:
         """Return the days from the first use to the last, those without uses among them.
+
+        Beyond 100,000 days, those without uses are left out; so they are of weeks and months.
 
         Args:
             tz: Time zone whose days are meant.
@@ -71,7 +78,7 @@ class Usage:
         found: list[tuple[datetime, float]] = []
         for week in self.by_week(tz=tz):
             uses, successes = uses + week.count, successes + week.successes
-            end = _next(week.start.date(), "week", check_zone(tz))
+            end = _next(week.start.date(), "week", check_zone(tz)) or week.start
             last = end if week.count else last
             if last is not None:
                 age = to_micros(end) - to_micros(last)
@@ -99,15 +106,22 @@ def periods(
     if not rows:
         return []
     first, last = _ends(reader, pattern)
-    starts = list(_starts(max(first, since or first), min(last, (until - 1) if until else last), unit, zone))
-    if len(starts) < 2:
+    first, last = max(first, since or first), min(last, (until - 1) if until else last)
+    if last < first:
         return []
     counts = _Counts(reader, pattern, rows)
-    return [
-        Period(start=begin[1], count=found[0], successes=found[1])
-        for begin, end in pairwise(starts)
-        for found in (counts.between(begin[0], end[0]),)
-    ]
+    if (last - first) / _SHORTEST[unit] <= _MOST_PERIODS:
+        wanted = _every(_start(_local(first, zone), unit), _start(_local(last, zone), unit), unit, zone)
+        return list(counts.periods(wanted, unit, zone))
+    days = sorted(
+        {
+            _start(_local(min(max(moment, first), last), zone), unit)
+            for day, _, _ in rows
+            for moment in (day * DAY, day * DAY + DAY // 2, day * DAY + DAY - 1)
+            if day * DAY <= last and (day + 1) * DAY > first
+        }
+    )
+    return [period for period in counts.periods(days, unit, zone) if period.count]
 
 
 def _ends(reader: Reader, pattern: int) -> tuple[int, int]:
@@ -117,29 +131,37 @@ def _ends(reader: Reader, pattern: int) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def _starts(first: int, last: int, unit: Unit, zone: tzinfo) -> Iterator[tuple[int, datetime]]:
-    """Yield the begin of each period as microseconds and as a local time, and the end of the last one."""
-    if last < first:
-        return
+def _local(moment: int, zone: tzinfo) -> date:
+    """Return the local date of a moment; beyond the ends of the calendar, its first or last day."""
     try:
-        day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=first)).astimezone(zone).date()
-        day = day - timedelta(days=day.weekday()) if unit == "week" else day.replace(day=1) if unit == "month" else day
-        begin = datetime.combine(day, time(), zone)
-        for _ in range(_MOST_PERIODS):
-            at = to_micros(begin)
-            yield at, begin
-            if at > last:
-                return
-            begin = _next(begin.date(), unit, zone)
-    except OverflowError:  # the calendar ends
-        return
+        return (_EPOCH + timedelta(microseconds=moment)).astimezone(zone).date()
+    except (OverflowError, ValueError):
+        return date.min if moment < 0 else date.max
 
 
-def _next(day: date, unit: Unit, zone: tzinfo) -> datetime:
-    if unit == "month":
-        after = date(day.year + day.month // 12, day.month % 12 + 1, 1)
-    else:
-        after = day + timedelta(days=7 if unit == "week" else 1)
+def _start(day: date, unit: Unit) -> date:
+    """Return the first day of the period that a day is in."""
+    return day - timedelta(days=day.weekday()) if unit == "week" else day.replace(day=1) if unit == "month" else day
+
+
+def _every(first: date, last: date, unit: Unit, zone: tzinfo) -> Iterator[date]:
+    """Yield the first days of all periods between two of them."""
+    day: date | None = first
+    while day is not None and day <= last:
+        yield day
+        after = _next(day, unit, zone)
+        day = None if after is None else after.date()
+
+
+def _next(day: date, unit: Unit, zone: tzinfo) -> datetime | None:
+    """Return when the period after one begins, or None where the calendar ends."""
+    try:
+        if unit == "month":
+            after = date(day.year + day.month // 12, day.month % 12 + 1, 1)
+        else:
+            after = day + timedelta(days=7 if unit == "week" else 1)
+    except (OverflowError, ValueError):
+        return None
     return datetime.combine(after, time(), zone)
 
 
@@ -158,10 +180,14 @@ class _Counts:
         self._running.append((2**62, uses, successes))
         self._before: dict[int, tuple[int, int]] = {}
 
-    def between(self, begin: int, end: int) -> tuple[int, int]:
-        """Return uses and successes from ``begin`` to before ``end``, in microseconds."""
-        low, high = self._until(begin), self._until(end)
-        return high[0] - low[0], high[1] - low[1]
+    def periods(self, days: Iterable[date], unit: Unit, zone: tzinfo) -> Iterator[Period]:
+        """Yield the periods that begin on these days, in order."""
+        for day in days:
+            after = _next(day, unit, zone)
+            begin = -_EVER if day == date.min else to_micros(datetime.combine(day, time(), zone))
+            low = self._until(begin)
+            high = self._until(_EVER if after is None else to_micros(after))
+            yield Period(start=_begin(day, zone), count=high[0] - low[0], successes=high[1] - low[1])
 
     def _until(self, moment: int) -> tuple[int, int]:
         """Return uses and successes before a moment."""
@@ -183,6 +209,16 @@ class _Counts:
         return uses, successes
 
 
+def _begin(day: date, zone: tzinfo) -> datetime:
+    """Return midnight of a day; of the calendar's first one, what of it UTC can say."""
+    if day == date.min:
+        try:
+            return _FIRST.astimezone(zone)
+        except (OverflowError, ValueError):
+            pass
+    return datetime.combine(day, time(), zone)
+
+
 def trend_of(id: str, weeks: Sequence[Week]) -> Trend:
     """Return the weighted slope of the success rate over weeks, with its interval.
 
@@ -191,7 +227,11 @@ def trend_of(id: str, weeks: Sequence[Week]) -> Trend:
     is the statistic of the Cochran-Armitage test for a trend in proportions (Armitage 1955, Biometrics 11), whose
     two-sided p is the confidence's complement.
     """
-    filled = [(number, week.count, week.successes) for number, week in enumerate(weeks) if week.count]
+    filled = [
+        ((week.start.date() - weeks[0].start.date()).days // 7, week.count, week.successes)
+        for week in weeks
+        if week.count
+    ]
     total = sum(count for _, count, _ in filled)
     rate = sum(good for _, _, good in filled) / total if total else 0.0
     if len(filled) < 2 or not 0 < rate < 1:

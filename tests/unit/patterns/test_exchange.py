@@ -17,7 +17,9 @@ from lamina import AlreadyExistsError, InvalidInputError, NotFoundError, Pattern
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 FORMS = ("json", "jsonl", "csv", "markdown")
-word = st.text(alphabet="abcÄ|\"'`<>\\,;é→ 中", min_size=1, max_size=12).filter(lambda text: bool(text.strip()))
+word = st.text(alphabet="abcÄ|\"'`<>\\,;é→ 中0159.e-+_:/@#[]{}", min_size=1, max_size=12).filter(
+    lambda text: bool(text.strip())
+)
 events = st.lists(
     st.fixed_dictionaries(
         {
@@ -28,7 +30,9 @@ events = st.lists(
         optional={
             "files": st.lists(word, max_size=2),
             "tools": st.lists(word, max_size=2),
-            "session": st.sampled_from(("s1", "no", "yes", "-")),
+            "session": st.sampled_from(
+                ("s1", "no", "yes", "-", "123", "1e5", "0.5", "null", "[1]", "{}", '"q"', "a|b", "٣")
+            ),
             "description": word,
             "at": st.integers(0, 10**6).map(lambda seconds: START + timedelta(seconds=seconds)),
             "duration": st.floats(0, 1e6).map(lambda value: round(value, 6)),
@@ -68,6 +72,53 @@ def test_every_form_comes_back_the_same(
             assert two.patterns.import_file(path).uses == 0
         assert dumped(two) == dumped(one)
         assert two.verify("full").ok
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_uses_that_differ_in_files_only_are_two(tmp_path: Path, form: str) -> None:
+    """Uses of one moment are told apart by their files and tools as well."""
+    with another(tmp_path / "one") as one, another(tmp_path / "two") as two:
+        for files, tools in ((["x.py"], []), ([], ["x.py"]), ([], [])):
+            one.patterns.record(["a"], type="T", success=True, at=START, session="s", files=files, tools=tools)
+        path = one.patterns.export(tmp_path / f"out{'' if form == 'markdown' else '.' + form}")
+        two.patterns.record(["a"], type="T", success=True, at=START, session="s", files=["y.py"])
+
+        assert two.patterns.import_file(path).uses == 3
+        assert two.patterns.import_file(path).known == 3
+        assert two.patterns.query().all()[0].files == ("x.py", "y.py")
+
+
+def test_an_import_is_read_again(p: Patterns, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verified is said only after the source was compared with the store: a use that got lost is told."""
+    from lamina.patterns import exchange
+
+    usual = exchange._store
+
+    def losing(catalog: Any, batch: Any, counts: Any) -> None:
+        usual(catalog, batch, counts)
+        with catalog.write("losing a use") as writer:
+            writer.db.execute("DELETE FROM pattern_use WHERE seq = (SELECT max(seq) FROM pattern_use)")
+
+    use = {"at": "2026-05-01T00:00:00Z", "success": True}
+    (tmp_path / "x.json").write_text(
+        json.dumps([{"type": "T", "steps": ["a"], "uses": [use, {**use, "files": ["f"]}]}])
+    )
+    monkeypatch.setattr(exchange, "_store", losing)
+    report = p.import_file(tmp_path / "x.json")
+
+    assert not report.verified
+    assert "1 of 2 uses are not in the store" in report.problems[0]
+    monkeypatch.undo()
+    again = p.import_file(tmp_path / "x.json")
+    assert (again.verified, again.uses) == (True, 1)
+
+
+def test_an_unknown_ending_is_no_form(p: Patterns, tmp_path: Path) -> None:
+    """A name that means none of the forms is refused rather than written as JSON."""
+    with pytest.raises(InvalidInputError, match="none of the forms"):
+        p.export(tmp_path / "p.foo")
+    assert p.export(tmp_path / "p.foo", format="csv").is_file()
+    assert not list(tmp_path.glob("*.json"))
 
 
 def test_exports_replace_only_when_asked(p: Patterns, tmp_path: Path) -> None:
@@ -156,6 +207,34 @@ def test_a_mirror_that_fails_does_not_lose_the_use(p: Patterns, tmp_path: Path) 
     assert len(list((folder / "t").iterdir())) == 1
 
 
+def test_a_mirror_in_the_way_is_told_after_every_kind_of_change(p: Patterns, tmp_path: Path) -> None:
+    """Where the folder became a file, no change is refused or hides another error: it is made, and told."""
+    folder = tmp_path / "mirror"
+    mirror = p.mirror(folder)
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    folder.rmdir()
+    folder.write_text("in the way")
+    calls: tuple[Any, ...] = (
+        lambda: p.record(["a"], type="T", success=True),
+        lambda: p.record_many([{"steps": ["b"], "type": "T", "success": False}] * 12),
+        p.learn,
+        p.prune,
+        p.undo,
+        lambda: p.delete(p.query().of_type("T").all()[0].id),
+    )
+    for call in calls:
+        mirror.problem = None
+        call()
+        assert str(folder) in str(mirror.problem)
+    with pytest.raises(InvalidInputError, match="Event 0"):
+        p.record_many([{"steps": []}])
+    folder.unlink()
+    p.record(["c"], type="T", success=True)
+    assert mirror.problem is None
+    assert mirror.refresh() == 0
+
+
 def aircher(folder: Path) -> Path:
     """Make a file store of aircher."""
     memory = folder / ".aircher" / "memory"
@@ -197,3 +276,55 @@ def test_the_older_file_store_is_migrated(p: Patterns, store: Store, tmp_path: P
     assert pattern.context["conditions"] == ["high_quality_outcome"]
     assert pattern.first_used == datetime(2026, 1, 1, tzinfo=UTC)
     assert store.sessions.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "told", "uses"),
+    [
+        ({"usage_count": 250_000}, "usage_count is 250,000; 100,000 of these uses were carried over", 100_000),
+        ({"usage_count": "many"}, "usage_count is", 0),
+        ({"success_rate": 87}, "success_rate is 87, not a share", 0),
+        ({"first_learned": "bad"}, "first_learned is", 4),
+        ({"first_learned": "bad", "last_reinforced": None}, "4 uses are left out", 0),
+        ({"files_involved": ["a.py", 5]}, "files_involved has entries that are no names", 4),
+    ],
+)
+def test_a_migration_names_what_it_cannot_carry(
+    p: Patterns, tmp_path: Path, change: dict[str, Any], told: str, uses: int
+) -> None:
+    """A figure that makes no sense is named, invents no uses, and the pattern comes along with what it said."""
+    folder = aircher(tmp_path) / ".aircher" / "memory"
+    entry = json.loads((folder / "patterns" / "debugging.json").read_text())[0] | change
+    (folder / "patterns" / "debugging.json").write_text(json.dumps([entry]))
+    report = p.migrate(tmp_path)
+    pattern = p.query().all()[0]
+
+    assert not report.verified
+    assert any(told in problem for problem in report.problems)
+    assert pattern.uses == report.uses == uses
+    assert pattern.first_used is None or pattern.first_used.year == 2026
+    assert all(pattern.context[name] == value for name, value in change.items() if value and name != "files_involved")
+
+
+def test_a_migration_looks_for_its_sessions(p: Patterns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns and calls of sessions that did not arrive are told."""
+    from lamina.patterns import migrate
+    from lamina.sessions.importing import import_path as usual
+
+    folder = aircher(tmp_path) / ".aircher" / "memory"
+    (folder / "patterns" / "debugging.json").unlink()
+    turn = {"user_query": "fix it", "tools_used": ["edit", "bash"], "outcome_quality": 0.9}
+    session = {"session_id": "s7", "started_at": "2026-01-01T00:00:00Z", "conversation_context": [turn, turn]}
+    (folder / "sessions" / "session_7.json").write_text(json.dumps(session))
+    assert p.migrate(tmp_path).verified
+
+    def losing(catalog: Any, *arguments: Any) -> Any:
+        report = usual(catalog, *arguments)
+        with catalog.write("losing calls") as writer:
+            writer.db.execute("UPDATE session SET calls = calls - 1")
+        return report
+
+    monkeypatch.setattr(migrate, "import_path", losing)
+    report = p.migrate(tmp_path)
+    assert not report.verified
+    assert report.problems == ("session s7: 1 of 4 calls are missing",)

@@ -11,13 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import lamina
-from lamina import InvalidInputError, Pattern, Patterns, Store
+from lamina import InvalidInputError, NotFoundError, Pattern, Patterns, Store
 from lamina.patterns import planning
 from lamina.search.outcomes import rank
 from lamina.search.tokens import query_terms, tokens
 from lamina.storage.records import to_micros
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+NOW = to_micros(datetime.now(UTC))
 TYPES = ("A", "B", "C")
 WORDS = ("open", "edit", "test", "deploy")
 FILES = ("x.py", "y.py", "z.py")
@@ -121,12 +122,12 @@ def oracle(known: list[Use], question: dict[str, Any]) -> list[tuple[str, tuple[
 def key_of(pattern: Pattern, order: str) -> tuple[float, ...]:
     """What a pattern is sorted by."""
     assert pattern.last_used is not None
-    last = to_micros(pattern.last_used)
+    last = min(to_micros(pattern.last_used), NOW)
     return {
         "effectiveness": (rank(pattern.successes, pattern.uses, last),),
         "usage": (float(pattern.uses),),
         "success_rate": (pattern.success_rate, float(pattern.uses)),
-        "last_used": (float(last),),
+        "last_used": (float(to_micros(pattern.last_used)),),
     }[order]
 
 
@@ -225,3 +226,57 @@ def test_questions_without_meaning_are_refused(p: Patterns, name: str, value: An
     """A bad argument is an error of ours before anything is read."""
     with pytest.raises(InvalidInputError):
         getattr(p.query(), name)(value)
+
+
+@pytest.mark.parametrize("narrow", [False, True], ids=["walking", "narrowing"])
+def test_a_clock_that_jumped_does_not_disturb_the_order(p: Patterns, narrow: bool) -> None:
+    """A last use that lies ahead counts as now: years ahead are worth no more than a moment ago."""
+    now = datetime.now(UTC)
+    p.record(["ahead"], type="T", success=True, at=now + timedelta(days=3_650))
+    p.record(["ahead, failed"], type="T", success=False, at=now + timedelta(days=3_650))
+    for _ in range(30):
+        p.record(["good"], type="T", success=True, at=now - timedelta(minutes=1))
+    for _ in range(9):
+        p.record(["old"], type="T", success=True, at=now - timedelta(days=365))
+    query = p.query().of_type("T") if narrow else p.query()
+    found = query.all()
+
+    assert [pattern.steps[0] for pattern in found] == ["good", "ahead", "old", "ahead, failed"]
+    assert [pattern.effectiveness for pattern in found] == sorted((x.effectiveness for x in found), reverse=True)
+    assert [pattern.steps[0] for pattern in query.limit(2).all()] == ["good", "ahead"]
+    assert [pattern.steps[0] for pattern in query.min_effectiveness(0.5).all()] == ["good"]
+    assert query.min_effectiveness(0.1).count() == 2
+
+
+def test_a_query_explains_itself_with_its_answer(p: Patterns) -> None:
+    """With explain, the SQL, its plan and the patterns come together."""
+    p.record(["a"], type="T", success=True)
+    told = p.query().of_type("T").all(explain=True)
+
+    assert [pattern.steps for pattern in told.patterns] == [("a",)]
+    assert told.sql == p.query().of_type("T").explain().sql
+    assert told.plan
+    assert p.query().explain().patterns == ()
+
+
+def test_a_beginning_of_an_id_is_enough(p: Patterns) -> None:
+    """A beginning that no other id has names a pattern; one that several have names these."""
+    ids = [p.record([f"step {n}"], type="T", success=True).id for n in range(20)]
+    one = ids[0]
+
+    assert p.get(one[:8]).id == p.explain(one[:8]).pattern.id == p.usage(one[:8]).id == one
+    with pytest.raises(InvalidInputError, match="Several patterns begin with p") as several:
+        p.get("p")
+    assert "There are: p" in several.value.hint
+    with pytest.raises(NotFoundError):
+        p.get("pz")
+
+
+@pytest.mark.parametrize("value", [5, None, b"x", ""])
+def test_what_is_no_path_is_refused(p: Patterns, value: Any) -> None:
+    """A number, nothing or bytes where a path belongs is an error of ours."""
+    for call in (p.query().with_file, p.files_with, p.export, p.import_file, p.mirror, p.migrate):
+        with pytest.raises(InvalidInputError):
+            call(value)
+    with pytest.raises(InvalidInputError):
+        p.fitting(5)  # type: ignore[arg-type]

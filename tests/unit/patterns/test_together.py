@@ -53,18 +53,72 @@ def test_related_sorts_as_asked(p: Patterns) -> None:
         p.related("p" + "0" * 20)
 
 
-def test_files_that_go_together(p: Patterns) -> None:
-    """Files of the same patterns are linked, with the uses they share and how those went."""
+def test_a_low_correlation_is_asked_of_a_much_used_pattern(p: Patterns) -> None:
+    """With no least correlation, and with hundreds of sessions, everything used along with it is found."""
+    p.record_many({"steps": ["a"], "type": "T", "success": True, "session": f"s{n}"} for n in range(310))
+    p.record_many({"steps": ["b"], "type": "T", "success": True, "session": f"s{n}"} for n in range(3))
+    a = next(pattern.id for pattern in p.query().all() if pattern.steps == ("a",))
+
+    for least in (0, 1e-9, 0.01):
+        assert [entry.together for entry in p.related(a, min_correlation=least)] == [3]
+
+
+file_uses = st.lists(
+    st.tuples(st.integers(0, 4), st.lists(st.sampled_from("abcde"), unique=True, max_size=4), st.booleans()),
+    max_size=40,
+)
+
+
+@given(file_uses)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_files_go_together_in_the_same_uses(p: Patterns, events: list[tuple[int, list[str], bool]]) -> None:
+    """Uses, successes, patterns and correlation of two files equal those of going through all uses."""
+    for pattern in p.query().all():
+        p.delete(pattern.id)
+    p.record_many(
+        {"steps": [f"p{n}"], "type": "T", "success": ok, "files": files, "tools": ["a"]} for n, files, ok in events
+    )
+    edges = {}
+    for one in "abcde":
+        own = [event for event in events if one in event[1]]
+        for link in p.files_with(one):
+            both = [event for event in own if link.path in event[1]]
+            other = [event for event in events if link.path in event[1]]
+            assert link.together == len(both) > 0
+            assert link.patterns == len({event[0] for event in both})
+            assert link.success_rate == pytest.approx(sum(event[2] for event in both) / len(both))
+            assert link.correlation == pytest.approx(len(both) / math.sqrt(len(own) * len(other)))
+            edges[min(one, link.path), max(one, link.path)] = len(both)
+        limited = p.files_with(one, limit=2)
+        assert limited == p.files_with(one)[:2]
+    assert {(one, other): uses for one, other, uses, _ in p.file_graph()} == edges
+    assert {(one, other) for one, other, _, _ in p.file_graph(min_uses=2)} == {key for key in edges if edges[key] >= 2}
+
+
+def test_files_used_apart_do_not_go_together(p: Patterns) -> None:
+    """Two files of one pattern that no use had both of are no pair."""
     for _ in range(3):
         p.record(["a"], type="T", success=True, files=["x.py", "y.py"])
-    p.record(["b"], type="T", success=False, files=["x.py", "z.py"])
-    first, second = p.files_with("x.py")
+    for _ in range(10):
+        p.record(["a"], type="T", success=True, files=["x.py"])
+        p.record(["a"], type="T", success=False, files=["z.py"])
+    (only,) = p.files_with("x.py")
 
-    assert (first.path, first.together, first.success_rate) == ("y.py", 3, 1.0)
-    assert first.correlation == pytest.approx(1 / math.sqrt(2))
-    assert (second.path, second.success_rate) == ("z.py", 0.0)
+    assert (only.path, only.together, only.success_rate) == ("y.py", 3, 1.0)
     assert p.files_with("nowhere.py") == []
-    assert p.file_graph() == [("x.py", "y.py", 3, 1.0), ("x.py", "z.py", 1, 0.0)]
+    assert p.file_graph() == [("x.py", "y.py", 3, 1.0)]
+
+
+def test_what_fails_is_suggested_last(p: Patterns) -> None:
+    """A step that fails more often than not comes after the others, however often it followed."""
+    for _ in range(9):
+        p.record(["open", "delete"], type="T", success=False)
+    p.record(["open", "edit"], type="T", success=True)
+    first, second = p.suggest(["open"])
+
+    assert (first.step, first.success_rate) == ("edit", 1.0)
+    assert (second.step, second.probability, second.success_rate) == ("delete", 0.9, 0.0)
+    assert second.high < 0.5
 
 
 def test_suggestions_have_probability_and_support(p: Patterns) -> None:

@@ -55,6 +55,34 @@ def test_a_use_at_midnight_on_monday_is_in_the_new_week(p: Patterns) -> None:
         usage.by_week(tz="Mars/Olympus")
 
 
+def test_years_without_uses_are_left_out(p: Patterns) -> None:
+    """Where there would be more than 100,000 days, those with uses are all there, and the others are not."""
+    for at in (datetime(1601, 1, 1, tzinfo=UTC), START, START + timedelta(days=3)):
+        p.record(["a"], type="T", success=True, at=at)
+    usage = p.usage(p.query().all()[0].id)
+
+    for zone in ZONES:
+        days = usage.by_day(tz=zone)
+        assert [day.count for day in days] == [1, 1, 1]
+        assert {(day.start.hour, day.start.minute) for day in days} == {(0, 0)}
+        assert sum(week.count for week in usage.by_week(tz=zone)) == 3
+    assert usage.trend().direction == "steady"
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_the_ends_of_the_calendar(p: Patterns, zone: str) -> None:
+    """Uses on the first and the last day there are count in every zone."""
+    last = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+    for at in (datetime(1, 1, 1, tzinfo=UTC), datetime(1, 1, 3, tzinfo=UTC), last):
+        p.record(["a"], type="T", success=True, at=at)
+    usage = p.usage(p.query().all()[0].id)
+
+    for found in (usage.by_day(tz=zone), usage.by_week(tz=zone), usage.by_month(tz=zone)):
+        assert sum(period.count for period in found) == 3
+        assert all(period.start.astimezone(UTC) for period in found)
+    assert usage.effectiveness_over_time(tz=zone)
+
+
 def weeks(*counts: tuple[int, int]) -> list[Week]:
     """Make weeks of (count, successes)."""
     return [Week(start=START + timedelta(weeks=n), count=c, successes=s) for n, (c, s) in enumerate(counts)]
@@ -98,3 +126,15 @@ def test_trends_of_the_store(p: Patterns) -> None:
     assert (p.get(first.id).steps, first.direction) == (("better",), "rising")
     assert second.direction == "steady"
     assert p.trends(now=START + timedelta(weeks=60)) == []
+
+
+def test_trends_of_a_time_that_is_over(p: Patterns) -> None:
+    """What was first used later, or not used in the weeks looked at, is not among the trends."""
+    p.record(["later"], type="T", success=True, at=START + timedelta(weeks=30))
+    for week in (0, 60):
+        p.record(["not then"], type="T", success=True, at=START + timedelta(weeks=week))
+    p.record(["then"], type="T", success=True, at=START + timedelta(weeks=18))
+    (only,) = p.trends(now=START + timedelta(weeks=20), weeks=4)
+
+    assert p.get(only.id).steps == ("then",)
+    assert only.direction == "unknown"

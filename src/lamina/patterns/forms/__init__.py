@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
+
+from lamina.errors import InvalidInputError
 
 __all__ = ["READABLE", "WRITABLE", "form_of"]
 
@@ -19,6 +22,18 @@ _SUFFIXES: Final = {
 }
 
 
-def form_of(suffix: str) -> str:
-    """Return the form that a file's suffix means; a name without one is a folder of markdown."""
-    return _SUFFIXES.get(suffix.lower(), "json")
+def form_of(place: Path) -> str:
+    """Return the form that a file's name means; a folder, or a name without an ending, is markdown.
+
+    Raises:
+        InvalidInputError: There is no such form.
+    """
+    form = _SUFFIXES.get(place.suffix.lower())
+    if form is None and place.is_dir():
+        return "markdown"
+    if form is None:
+        raise InvalidInputError(
+            f"{place.name} ends in {place.suffix}, which is none of the forms.",
+            hint=f"Let it end in {', '.join(suffix for suffix in _SUFFIXES if suffix)}, or name the format.",
+        )
+    return form

@@ -112,7 +112,7 @@ def _parsed(text: str) -> dict[str, Any]:
         match = _ROW.match(line)
         cells = match[1].split(" | ") if match else []
         if len(cells) == len(USE) and cells[0] != "at":
-            entry["uses"].append(dict(zip(USE, (_read_cell(cell) for cell in cells), strict=True)))
+            entry["uses"].append({name: _read_cell(name, cell) for name, cell in zip(USE, cells, strict=True)})
     return entry
 
 
@@ -128,15 +128,12 @@ def _cell(value: Any) -> str:
     return _json(value).replace("|", "\\u007c")
 
 
-def _read_cell(cell: str) -> Any:
+def _read_cell(name: str, cell: str) -> Any:
     if cell in ("-", "yes", "no"):
         return {"-": None, "yes": True, "no": False}[cell]
-    if cell[:1] in ('"', "[", "{"):
-        return json.loads(cell)
-    try:
-        return float(cell) if re.fullmatch(r"\d+(\.\d+)?(e[-+]?\d+)?", cell) else cell
-    except ValueError:
-        return cell
+    if name == "duration":  # the only number: a session may be called 123
+        return float(cell)
+    return json.loads(cell) if cell[:1] in ('"', "[") else cell
 
 
 def _json(value: Any) -> str:

@@ -12,13 +12,13 @@ from typing import Any
 
 from lamina.errors import CorruptionError, DiskFullError, LaminaError, LockedError
 from lamina.states.context import StatesContext, boot_id
-from lamina.states.room import Pack, due, estimate, note_kept, packs_of, to_rewrite, vacuum_pays
+from lamina.states.room import Pack, estimate, note_kept, packs_of, to_rewrite, vacuum_pays
 from lamina.states.rows import DOOMED, remove_versions, walk_manifests
 from lamina.storage.objects import Stored, batches, find_objects
 from lamina.storage.packs import PackWriter
 from lamina.storage.shards import Encoded
 
-__all__ = ["collect", "collect_when_due", "move_objects"]
+__all__ = ["collect", "collect_by_and_by", "move_objects"]
 
 _CALLS = 16
 """Calls for which retention rests after it has collected: what it could not do then it cannot do at once either."""
@@ -61,15 +61,13 @@ def collect(context: StatesContext, *, dry_run: bool, vacuum: bool = True) -> di
     }
 
 
-def collect_when_due(context: StatesContext) -> None:
-    """Collect where the store has grown much since the last time; then not for sixteen calls of this handle.
+def collect_by_and_by(context: StatesContext) -> None:
+    """Collect because the store has grown much since the last time; then not for sixteen calls of this handle.
 
     What becomes of it concerns nobody who calls: what it could not do is left to the next one.
     """
     if context.calls_to_rest > 0:
         context.calls_to_rest -= 1
-        return
-    if not due(context):
         return
     context.calls_to_rest = _CALLS
     with contextlib.suppress(LaminaError):

@@ -66,6 +66,8 @@ class Draft:
             packs: Their numbers; 0, the catalog itself, is no pack.
         """
         wanted = set(packs) - {0}
+        if not wanted:
+            return wanted
         for batch in batches(wanted - self._whole.keys()):
             marks = ", ".join("?" * len(batch))
             for id, name, size in db.execute(f"SELECT id, name, size FROM pack WHERE id IN ({marks})", batch):

@@ -10,8 +10,9 @@ from datetime import timedelta
 from typing import Any
 
 from lamina.errors import InvalidInputError, ReadOnlyError
-from lamina.states.collect import collect_when_due
+from lamina.states.collect import collect_by_and_by
 from lamina.states.context import StatesContext
+from lamina.states.room import due
 from lamina.states.rows import find_version, line_of, names_of, state_named
 from lamina.states.types import RetainPlan
 from lamina.storage.records import now_micros
@@ -33,8 +34,9 @@ def retain(
         plan = _plan(context, writer.db, name, keep_last=keep_last, horizon=horizon, branch=branch, dry_run=False)
         ids = [(bytes.fromhex(id),) for id in plan.removed]
         writer.db.executemany("UPDATE state_version SET gone = 1 WHERE id = ?", ids)
-    if ids:
-        collect_when_due(context)
+        full = bool(ids) and due(writer.db)
+    if full:
+        collect_by_and_by(context)
     return plan
 
 

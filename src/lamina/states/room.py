@@ -115,20 +115,20 @@ def note_kept(db: Any) -> None:
     )
 
 
-def due(context: StatesContext) -> bool:
+def due(db: Any) -> bool:
     """Return whether the store has grown so much since the last collection that it should be collected.
 
     By half of what was needed then, that is, and by at least 16 MB. Looks at the sizes of packs and catalog alone.
     """
-    with context.catalog.read("looking whether to collect") as reader:
-        packed = reader.db.execute("SELECT coalesce(sum(size), 0) FROM pack").fetchall()[0][0]
-        kept = int(reader.meta(_KEPT) or 0)
-        grown = _catalog_bytes(reader.db) + packed - kept
-    return bool(grown > max(GROWTH_BYTES, GROWTH_SHARE * kept))
+    ((packed, noted),) = db.execute(
+        "SELECT coalesce(sum(size), 0), (SELECT value FROM meta WHERE key = ?) FROM pack", (_KEPT,)
+    ).fetchall()
+    kept = int(noted or 0)
+    return bool(packed + _catalog_bytes(db) - kept > max(GROWTH_BYTES, GROWTH_SHARE * kept))
 
 
 def _catalog_bytes(db: Any) -> int:
-    return _page_bytes(db, "page_count") - _page_bytes(db, "freelist_count")
+    return int(db.pragma("page_count") - db.pragma("freelist_count")) * int(db.pragma("page_size"))
 
 
 def _page_bytes(db: Any, counter: str) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.config import ENGINE_FOLDER, Durability
-from lamina.errors import NotFoundError
+from lamina.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -66,8 +66,11 @@ def save_state(
         InvalidInputError: An array or value cannot be stored.
         LaminaError: As :func:`lamina.open` and :meth:`lamina.States.commit` have it.
     """
+    from lamina.states.cells import check_whole
     from lamina.store import open as open_store
 
+    if keep_last is not None and check_whole(keep_last, "keep_last") < 1:
+        raise InvalidInputError(f"keep_last is {keep_last}, not a whole number from 1.", hint="Keep at least one.")
     with open_store(path, embedder="none", durability=durability) as store:
         version = store.states.commit(name, arrays, metadata=metadata, message=message)
         if keep_last is not None:

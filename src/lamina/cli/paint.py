@@ -89,11 +89,16 @@ def columns(text: str) -> int:
     return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
+_OF_STATES = re.compile(r"(?:store\.)?states\.(branch|delete|log|restore|retain|tag)\([^()]*\)")
+
+
 def shell_words(text: str) -> str:
     """What the library says about its arguments, as someone at a shell would type it."""
     for python, typed in (
         ("reindex(replace_given=True)", "`lamina reindex --replace-given`"),
         ("purge=True", "--purge"),
+        ('precision="int8"', "--precision int8"),
+        ('precision="float16"', "--precision float16"),
     ):
         text = text.replace(python, typed)
-    return text
+    return _OF_STATES.sub(r"`lamina state \1`", text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,16 +13,21 @@ from lamina.cli.exit_codes import ExitCode
 from lamina.cli.output import to_json
 from lamina.cli.paint import clean
 from lamina.cli.shell import Command, Shell, pass_shell
+from lamina.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from lamina.store import Store
 
 __all__ = ["branch_command", "compare_command", "delete_command", "restore_command", "retain_command", "tag_command"]
 
 _name = click.argument("name")
+_REFS = "Branch, tag, the first digits of an id, or a time in ISO 8601."
 
 
 @click.command("tag", cls=Command)
 @_name
 @click.argument("tag")
-@click.option("--ref", default="main", show_default=True, help="Branch, tag, or the first digits of an id.")
+@click.option("--ref", default="main", show_default=True, help=_REFS)
 @pass_shell
 def tag_command(shell: Shell, /, *, name: str, tag: str, ref: str) -> ExitCode:
     """Give a version of state NAME the name TAG. A tag stays with its version, and is never given again."""
@@ -51,7 +57,10 @@ def branch_command(shell: Shell, /, *, name: str, branch: str, ref: str) -> Exit
 @click.option("--message", "-m", help="Why.")
 @pass_shell
 def restore_command(shell: Shell, /, *, name: str, ref: str, branch: str, message: str | None) -> ExitCode:
-    """Commit what the version REF of state NAME was as the newest one. Nothing that came between is lost."""
+    """Commit what the version REF of state NAME was as the newest one. Nothing that came between is lost.
+
+    REF is a branch, a tag, the first digits of an id, or a time such as 2026-11-25T09:00:00+00:00: what main was then.
+    """
     with shell.open(write=True) as store:
         version = store.states.restore(name, ref, branch=branch, message=message)
     shell.emit({"version": to_json(version)}, lambda: version_lines(shell, version))
@@ -69,17 +78,22 @@ def retain_command(
     shell: Shell, /, *, name: str, keep_last: int | None, max_age_days: float | None, dry_run: bool, yes: bool
 ) -> ExitCode:
     """Delete old versions of state NAME. The newest of each branch, tagged ones and those being read always stay."""
+    if keep_last is None and max_age_days is None:
+        raise click.UsageError("Nothing says what to keep: give --keep-last, --max-age-days or both.")
     age = None if max_age_days is None else max_age_days * 86_400
     with shell.open(write=not dry_run) as store:
         plan = store.states.retain(name, keep_last=keep_last, max_age=age, dry_run=True)
         if plan.removed and not dry_run:
-            if not confirm(shell, f"Delete {len(plan.removed):,} versions of {name!r}?", yes=yes):
+            count = f"{len(plan.removed):,} version{'' if len(plan.removed) == 1 else 's'}"
+            if not confirm(shell, f"Delete {count} of {name!r}?", yes=yes):
                 return ExitCode.OK
             plan = store.states.retain(name, keep_last=keep_last, max_age=age)
 
     def lines() -> Iterator[str]:
         verb = "would be deleted" if dry_run else "deleted"
         yield f"{len(plan.removed):,} version{'' if len(plan.removed) == 1 else 's'} {verb}, {len(plan.kept):,} kept"
+        for id in plan.removed:
+            yield f"  {id[:12]}  {'goes' if dry_run else 'gone'}"
         for id, why in plan.kept.items():
             yield shell.out.dim(f"  {id[:12]}  {clean(why)}")
 
@@ -91,8 +105,8 @@ def retain_command(
 
 @click.command("compare", cls=Command)
 @_name
-@click.option("--by", help="The result to sort by, the largest first; by name when not given.")
-@click.option("--smallest", is_flag=True, help="The smallest first.")
+@click.option("--by", help="The result to sort by; by name when not given.")
+@click.option("--smallest/--largest", help="Which come first; the largest where neither is given.")
 @pass_shell
 def compare_command(shell: Shell, /, *, name: str, by: str | None, smallest: bool) -> ExitCode:
     """Compare the experiments of state NAME: the newest version of each branch that has results."""
@@ -100,6 +114,8 @@ def compare_command(shell: Shell, /, *, name: str, by: str | None, smallest: boo
         rows = store.states.experiments(name).compare(by, largest=not smallest)
 
     def lines() -> Iterator[str]:
+        if not rows:
+            return
         columns = list(dict.fromkeys(key for row in rows for key in row.results))
         table = [["experiment", *columns, "version", "tags"]]
         for row in rows:
@@ -112,7 +128,7 @@ def compare_command(shell: Shell, /, *, name: str, by: str | None, smallest: boo
 
     shell.emit({"name": name, "experiments": to_json(rows)}, lines)
     if not rows and not shell.json:
-        shell.say("No branch has results; store.states.experiments(name).record() keeps them.")
+        shell.say("No branch has results; from Python, store.states.experiments(name).record() keeps them.")
     return ExitCode.OK
 
 
@@ -123,14 +139,38 @@ def _value(value: object) -> str:
 @click.command("delete", cls=Command)
 @_name
 @click.option("--ref", help="Only this branch, tag or version.")
+@dry_run_option
 @yes_option
 @pass_shell
-def delete_command(shell: Shell, /, *, name: str, ref: str | None, yes: bool) -> ExitCode:
-    """Delete state NAME with all its versions, or one branch, tag or version of it."""
+def delete_command(shell: Shell, /, *, name: str, ref: str | None, dry_run: bool, yes: bool) -> ExitCode:
+    """Delete state NAME with all its versions, or one branch, tag or version of it.
+
+    The versions of a branch or tag stay; a version goes that has no name.
+    """
     what = f"state {name!r} with all its versions" if ref is None else f"{ref!r} of state {name!r}"
-    with shell.open(write=True) as store:
-        if not confirm(shell, f"Delete {what}?", yes=yes):
-            return ExitCode.OK
-        count = store.states.delete(name, ref)
-    shell.emit({"name": name, "ref": ref, "versions": count}, lambda: [f"Deleted {clean(what)}."])
+    with shell.open(write=not dry_run) as store:
+        count = _doomed(store, name, ref)
+        if not dry_run:
+            if not confirm(shell, f"Delete {what} ({count:,} version{'' if count == 1 else 's'})?", yes=yes):
+                return ExitCode.OK
+            count = store.states.delete(name, ref)
+    versions = f"{count:,} version{'' if count == 1 else 's'}"
+    said = f"Would delete {clean(what)}, {versions}." if dry_run else f"Deleted {clean(what)}, {versions}."
+    shell.emit({"name": name, "ref": ref, "versions": count, "dry_run": dry_run}, lambda: [said])
+    if count and not dry_run and not shell.json:
+        shell.say("`lamina gc` gives the room back.")
     return ExitCode.OK
+
+
+def _doomed(store: Store, name: str, ref: str | None) -> int:
+    """How many versions a deletion takes, which must be there: a name takes none."""
+    if ref is None:
+        return len(store.states.log(name))
+    (version,) = store.states.log(name, ref, limit=1)
+    names = [*version.branches, *version.tags]
+    if names and ref not in names:
+        raise InvalidInputError(
+            f"That version of state {name!r} is {', '.join(names)}.",
+            hint="Delete the names first; the newest version of a branch goes with the branch.",
+        )
+    return 0 if names else 1

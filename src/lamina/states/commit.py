@@ -122,13 +122,15 @@ def find_parent(context: StatesContext, name: str, branch: str, parent: Any) -> 
         state = find_state(db, name)
         head = None if state is None else head_of(db, state, branch)
         if state is None or head is None:
-            if parent is not None:
-                raise NotFoundError(f"State {name!r} has no branch {branch!r}.", hint="Leave parent= out.", name=name)
             if state is not None and db.execute("SELECT 1 FROM state_ref WHERE state = ? LIMIT 1", (state,)).fetchall():
                 raise NotFoundError(
                     f"State {name!r} has no branch {branch!r}.",
                     hint=f"Make it with store.states.branch({name!r}, {branch!r}, ref).",
                     name=name,
+                )
+            if parent is not None:
+                raise NotFoundError(
+                    f"There is no state {name!r} that has a version to follow.", hint="Leave parent= out.", name=name
                 )
             context.unsee(name, branch)
             return Parent(state, branch, None, None, None)

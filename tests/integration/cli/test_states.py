@@ -178,7 +178,7 @@ def test_experiments_are_compared(cli: Cli, tmp_path: Path) -> None:
 
 FIELDS = {
     "list": ["state", "list"],
-    "show": ["state", "show", "m"],
+    "show": ["state", "show", "m", "--codecs"],
     "log": ["state", "log", "m"],
     "diff": ["state", "diff", "m", "one", "main"],
     "tag": ["state", "tag", "m", "two"],
@@ -210,7 +210,95 @@ def test_every_field_is_documented(cli: Cli, file: Path, repository: Path, name:
             return {key for item in value for key in fields(item)}
         if not isinstance(value, dict):
             return set()
-        named = {"codecs", "kept", "metadata", "results"}  # objects whose keys are names, not fields
+        named = {"codecs", "kept", "metadata", "results", "saves"}  # objects whose keys are names, not fields
         return set(value) | {key for outer, item in value.items() if outer not in named for key in fields(item)}
 
     assert fields(cli(*FIELDS[name], "--json").json) <= told
+
+
+def test_the_shell_says_why_and_what(cli: Cli, file: Path, tmp_path: Path) -> None:
+    """Codecs say what was measured, dtypes are called as people call them, and metadata is JSON."""
+    noise = np.random.default_rng(0).standard_normal((200, 100)).astype("f4")
+    write_state(tmp_path / "noise.npz", "npz", {"w": noise, "s": np.zeros(2, "i2")}, {"lr": 0.1, "on": True, "x": None})
+    cli("state", "commit", "m", str(tmp_path / "noise.npz"))
+    shown = cli("state", "show", "m", "--codecs")
+    for said in ("float32 200 x 100", "int16 2", "on: true", "x: null", "shuffle+zstd would save", "10% is asked for"):
+        assert said in shown.out, shown.out
+    with lamina.open(None, embedder="none") as store:
+        store.states.update("m", {"w": (slice(0, 40), noise[:40] + 1)})
+    assert "% stored, patches of changed rows included" in cli("state", "show", "m").out
+    measured = {one["name"]: one["measured"] for one in cli("state", "show", "m", "--codecs", "--json").json["arrays"]}
+    assert 0 < measured["w"]["saves"]["shuffle+zstd"] < measured["w"]["needed"] == 0.1
+    assert {} == measured["s"]["saves"]
+
+
+def test_a_name_that_says_no_format_writes_nothing(cli: Cli, file: Path, tmp_path: Path) -> None:
+    """An ending that is of no format, of one that is read only, or of a folder is refused with what there is."""
+    cli("state", "commit", "m", str(file))
+    for name in ("net.zarr", "net.pt", "net.xyz", "net.bin", "netd/"):
+        told = cli("state", "export", "m", f"{tmp_path}/{name}", code=ExitCode.USAGE)
+        assert "--format" in told.err
+    assert "read but not written" in cli("state", "export", "m", str(tmp_path / "x.zarr"), code=ExitCode.USAGE).err
+    told = cli("state", "export", "m", str(tmp_path / "x"), "--format", "zarr", code=ExitCode.USAGE)
+    assert "can be read, but not written" in told.err
+    assert [file.name] == [path.name for path in tmp_path.iterdir() if path.name.startswith(("net", "x", "weights"))]
+    assert "safetensors" == cli("state", "export", "m", str(tmp_path / "net"), "--json").json["format"]
+    assert "--replace" in cli("state", "export", "m", str(tmp_path / "net"), code=ExitCode.CONFLICT).err
+
+
+def test_deleting_and_retaining_say_what_goes(cli: Cli, file: Path) -> None:
+    """A dry run names what would go and does nothing; hints are in words of the shell."""
+    ids = []
+    for number in range(3):
+        np.savez(file, w=np.full(3, number))
+        ids.append(cli("state", "commit", "m", str(file), "--json").json["version"]["id"])
+    planned = cli("state", "retain", "m", "--keep-last", "1", "--dry-run").out
+    assert all(f"{id[:12]}  goes" in planned for id in ids[:2])
+    assert "--keep-last" in cli("state", "retain", "m", "--yes", code=ExitCode.USAGE).err
+    assert "3 versions" in cli("state", "delete", "m", "--dry-run").out
+    assert "1 version." in cli("state", "delete", "m", "--ref", ids[0], "--dry-run").out
+    cli("state", "delete", "m", "--ref", ids[2], "--dry-run", code=ExitCode.USAGE)
+    assert 3 == len(cli("state", "log", "m", "--json").json["versions"])
+    told = cli("state", "commit", "m", str(file), "--branch", "dev", code=ExitCode.NOT_FOUND)
+    assert "`lamina state branch`" in told.err
+    assert "the branch 'dev' alone" in cli("state", "commit", "new", str(file), "--branch", "dev").err
+    assert "dev" in cli("state", "show", "new", code=ExitCode.NOT_FOUND).err
+    assert "2 versions deleted" in cli("state", "retain", "m", "--keep-last", "1", "--yes").out
+
+
+def test_a_moment_is_a_ref_at_the_shell(cli: Cli, file: Path) -> None:
+    """A time in ISO 8601 names what main was then, wherever a version is asked for."""
+    first = cli("state", "commit", "m", str(file), "--json").json["version"]
+    np.savez(file, w=np.zeros(3))
+    cli("state", "commit", "m", str(file))
+    moment = first["created_at"]
+    assert first["id"] == cli("state", "show", "m", "--ref", moment, "--json").json["version"]["id"]
+    assert cli("state", "diff", "m", moment, "--json").json["diff"]["changes"]
+    cli("state", "restore", "m", moment)
+    assert [] == cli("state", "diff", "m", moment, "--json").json["diff"]["changes"]
+
+
+def test_what_is_no_grid_and_no_result(cli: Cli, file: Path, tmp_path: Path) -> None:
+    """A picture of a state that is no grid, and a result that nobody recorded, are refused with what there is."""
+    cli("state", "commit", "m", str(file))
+    told = cli("state", "show", "m", "--picture", code=ExitCode.USAGE).err
+    assert "State 'm' is no grid" in told
+    assert "b, w" in told
+    empty = cli("state", "compare", "m")
+    assert "" == empty.out.strip()
+    with lamina.open(None, embedder="none") as store:
+        store.states.experiments("m").start("a").close()
+        store.states.experiments("m").record("a", {"w": np.zeros(1)}, {"loss": 1.0})
+    assert "There are: loss." in cli("state", "compare", "m", "--by", "los", code=ExitCode.USAGE).err
+    cli("state", "compare", "m", "--by", "loss", "--largest")
+
+
+def test_files_are_their_owners(cli: Cli, tmp_path: Path, grid: lamina.ToroidalGrid) -> None:
+    """An export and an image have the same permission bits; an image is replaced only where that is asked for."""
+    write_state(tmp_path / "g.bin", "toroidal-bin", {"cells": grid.cells})
+    cli("state", "commit", "g", str(tmp_path / "g.bin"))
+    cli("state", "show", "g", "--png", str(tmp_path / "g.png"))
+    cli("state", "export", "g", str(tmp_path / "g.session"))
+    assert {0o600} == {(tmp_path / name).stat().st_mode & 0o777 for name in ("g.png", "g.session")}
+    assert "--replace" in cli("state", "show", "g", "--png", str(tmp_path / "g.png"), code=ExitCode.CONFLICT).err
+    cli("state", "show", "g", "--png", str(tmp_path / "g.png"), "--replace")

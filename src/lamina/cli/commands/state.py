@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +16,9 @@ from lamina.cli.progress import progress
 from lamina.cli.shell import Command, Group, Shell, pass_shell, store_path
 
 if TYPE_CHECKING:
-    from lamina.states import State, Version
+    from lamina.states import State, StateArray, Version
+    from lamina.states.why import Measured
+    from lamina.store import Store
 
 __all__ = ["command", "version_lines"]
 
@@ -49,7 +52,9 @@ command = _States(
 )
 
 _name = click.argument("name")
-_ref = click.option("--ref", default="main", show_default=True, help="Branch, tag, or the first digits of an id.")
+_ref = click.option(
+    "--ref", default="main", show_default=True, help="Branch, tag, the first digits of an id, or a time in ISO 8601."
+)
 _format = click.option("--format", "format_name", help="Found by content, or by the file's name, where not given.")
 
 
@@ -130,6 +135,8 @@ def _commit(shell: Shell, name: str, file: str, format_name: str | None, options
         shell.say(f"{version.written or 0:,} bytes were written.")
         if version.kept_exact:
             shell.say(f"Kept exactly, as the precision does not apply or pay: {clean(', '.join(version.kept_exact))}.")
+        if version.parent is None and options["branch"] != "main":
+            shell.say(f"It has the branch {options['branch']!r} alone, so name it with --ref when you read it.")
     return ExitCode.OK
 
 
@@ -146,8 +153,13 @@ def export_command(
     """Write the arrays of a version of state NAME to FILE, durably."""
     from lamina.cli.state_files import export_state
 
+    if format_name is None and (file.endswith("/") or store_path(file).is_dir()):
+        raise click.UsageError(
+            f"{file} is a folder: say with --format which of the formats that are folders it becomes: "
+            "tmem-shards or titan-checkpoint."
+        )
     path = store_path(file)
-    with shell.open() as store, progress("exporting"), store.states.open(name, ref) as state:
+    with shell.open() as store, progress("exporting"), _opened(store, name, ref) as state:
         written = export_state(path, format_name, state, replace=replace)
         document = {
             "path": str(path),
@@ -188,46 +200,95 @@ def list_command(shell: Shell) -> ExitCode:
 @click.option("--codecs", is_flag=True, help="Say how the shards of each array are stored.")
 @click.option("--picture", is_flag=True, help="Draw a grid.")
 @click.option("--layer", help="Which layer of the grid; its activation when not given.")
-@click.option("--png", type=click.Path(), help="Draw a grid into this file, which must not be there.")
+@click.option("--png", type=click.Path(), help="Draw a grid into this file.")
+@click.option("--replace", is_flag=True, help="Replace the file of --png where it is there.")
 @pass_shell
 def show_command(
-    shell: Shell, /, *, name: str, ref: str, codecs: bool, picture: bool, layer: str | None, png: str | None
+    shell: Shell,
+    /,
+    *,
+    name: str,
+    ref: str,
+    codecs: bool,
+    picture: bool,
+    layer: str | None,
+    png: str | None,
+    replace: bool,
 ) -> ExitCode:
     """Show a version of state NAME: what it says of itself, and its arrays."""
-    with shell.open() as store, store.states.open(name, ref) as state:
+    with shell.open() as store, _opened(store, name, ref) as state:
         version = state.version
         arrays = [state[key].info() for key in state]
-        drawn = _drawn(shell, state, layer or "activation", png=png, picture=picture) if picture or png else []
+        why = {key: _measured(state[key]) for key in state} if codecs else {}
+        drawn = []
+        if picture or png:
+            drawn = _drawn(shell, state, layer or "activation", png=png, picture=picture, replace=replace)
     document = {"version": to_json(version), "arrays": to_json(arrays), "png": png and str(store_path(png))}
+    for one in document["arrays"] if codecs else ():
+        one["measured"] = to_json(why[one["name"]])
 
     def lines() -> Iterator[str]:
         yield from version_lines(shell, version)
         for key, value in version.metadata.items():
-            yield f"  {clean(str(key))}: {clean(str(value))}"
+            yield f"  {clean(str(key))}: {clean(json.dumps(value, ensure_ascii=False))}"
         for one in arrays:
-            share = f"{one.stored / one.bytes:.0%}" if one.bytes else "-"
+            share = f"{one.stored / one.bytes:.0%} stored" if one.bytes else "nothing stored"
+            if one.stored > one.bytes > 0:
+                share = f"{share}, patches of changed rows included"
             shape = " x ".join(map(str, one.shape)) or "scalar"
             exact = "" if one.precision == "exact" else f"  {one.precision}"
-            size = f"{one.bytes:,} bytes, {share} stored{exact}"
-            yield f"  {shell.out.bold(clean(one.name))}  {one.dtype} {shape}  {size}"
+            size = f"{one.bytes:,} byte{'' if one.bytes == 1 else 's'}, {share}{exact}"
+            yield f"  {shell.out.bold(clean(one.name))}  {_dtype(one.dtype)} {shape}  {size}"
             if codecs:
                 for codec, count in one.codecs.items():
                     yield shell.out.dim(f"      {count:,} shard{'' if count == 1 else 's'}: {codec}")
+                yield shell.out.dim(f"      {why[one.name].why}")
         yield from drawn
 
     shell.emit(document, lines)
     return ExitCode.OK
 
 
-def _drawn(shell: Shell, state: State, layer: str, *, picture: bool, png: str | None) -> list[str]:
+def _measured(array: StateArray) -> Measured:
+    """What codings save of an array, so that it can be seen why it is stored as it is."""
+    from lamina.states.why import measure
+
+    return measure(array)
+
+
+def _dtype(name: str) -> str:
+    """The name of a dtype as people write it: ``float32``, not ``<f4``."""
+    import numpy as np
+
+    try:
+        found = np.dtype(name)
+    except TypeError:  # of a package that was not needed so far, and has such names itself
+        return name
+    return found.name if found.kind in "biufc" else name
+
+
+def _opened(store: Store, name: str, ref: str) -> State:
+    """Open a version; where a state has no branch main, say which it has."""
+    from lamina.errors import NotFoundError
+
+    try:
+        return store.states.open(name, ref)
+    except NotFoundError as error:
+        for one in store.states.list() if ref == "main" else ():
+            if one.name == name and "main" not in one.branches:
+                error.hint = f"Its branches are: {', '.join(one.branches)}. Name one with --ref."
+        raise
+
+
+def _drawn(shell: Shell, state: State, layer: str, *, picture: bool, png: str | None, replace: bool) -> list[str]:
     """Draw a grid: into a file, as lines for the terminal, or both."""
-    from lamina.fs import write_file
+    from lamina.cli.state_files import write_png
     from lamina.states import ToroidalGrid
 
     grid = ToroidalGrid.from_state(state)
     if png is not None:
         scale = max(1, min(8, 1024 // max(grid.dimensions)))
-        write_file(store_path(png), grid.png(scale, layer=layer), mode=0o644)
+        write_png(store_path(png), grid.png(scale, layer=layer), replace=replace)
     return grid.picture(width=shell.width, color=shell.out.enabled, layer=layer).splitlines() if picture else []
 
 

@@ -194,8 +194,10 @@ def to_array(value: Any, name: str) -> npt.NDArray[Any]:
     try:
         dtype_name(array.dtype)
     except InvalidInputError as error:
-        kind = "" if isinstance(value, np.ndarray) else f" (it is made of a {type(value).__name__})"
-        raise InvalidInputError(f"Array {name!r}: {error.message}{kind}", hint=error.hint, array=name) from None
+        message = f"Array {name!r}: {error.message}"
+        if array.dtype.hasobject and not isinstance(value, np.ndarray):
+            message = f"Array {name!r} is of type {type(value).__name__}, which numpy holds as Python objects alone."
+        raise InvalidInputError(message, hint=error.hint, array=name) from None
     return array
 
 

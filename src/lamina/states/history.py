@@ -105,10 +105,8 @@ def list_states(context: StatesContext) -> list[StateInfo]:
     return found
 
 
-def log(context: StatesContext, name: str, ref: Any, limit: Any) -> list[Version]:
+def log(context: StatesContext, name: str, ref: Any, limit: int | None) -> list[Version]:
     """Return versions, the newest first; see :meth:`lamina.States.log`."""
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-        raise InvalidInputError(f"limit = {limit!r} is not a whole number from 0.", hint="Leave it out for all.")
     with context.catalog.read("reading the log of a state") as reader:
         db = reader.db
         state = state_named(db, name)

@@ -119,7 +119,10 @@ def _encoded(layout: Layout, numbers: Numbers, values: Any, name: str) -> Bytes:
             f"The values for {numbers.size} rows of array {name!r} have shape {given.shape}, not {shape}.",
             hint="Pass one row for each row number.",
         ) from None
-    return layout.encode(whole)
+    try:
+        return layout.encode(whole)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"Array {name!r}: {error.message}", hint=error.hint, array=name) from None
 
 
 def _cells(layout: Layout, numbers: Numbers, encoded: Bytes) -> tuple[Numbers, Bytes]:

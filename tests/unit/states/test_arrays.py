@@ -285,6 +285,9 @@ def test_precision_refuses_what_it_cannot_hold(states: lamina.States) -> None:
     with pytest.raises(InvalidInputError, match="no precision"):
         states.commit("s", {"a": np.zeros(3)}, precision="float12")
     states.commit("s", {"a": np.full((2, 3), np.inf)}, precision="float16")
+    states.commit("s", {"a": np.zeros((2, 30))}, precision="int8")
+    with pytest.raises(InvalidInputError, match="'a'"):
+        states.update("s", {"a": ([0], np.nan)})
 
 
 def test_precision_is_left_out_where_it_does_not_pay(states: lamina.States) -> None:

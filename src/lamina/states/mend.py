@@ -10,8 +10,7 @@ from lamina.states.check import AFTER_LOSS, Findings, examine
 from lamina.states.collect import move_objects
 from lamina.states.context import StatesContext
 from lamina.states.losses import LossCounter
-from lamina.states.manifest import Head
-from lamina.states.rows import BRANCH, remove_versions
+from lamina.states.rows import BRANCH, line_of, remove_versions
 from lamina.storage.objects import find_objects
 from lamina.storage.packs import StoredPack, read_pack
 from lamina.types import Problem
@@ -102,13 +101,12 @@ def _names(db: Any, findings: Findings, damaged: set[int]) -> list[Problem]:
 
 def _newest_whole(db: Any, findings: Findings, state: int, version: int | None, damaged: set[int]) -> int | None:
     """Return the newest whole version that a damaged one follows, else the newest whole one of the state."""
-    by_id = {one.id(): seq for seq, one in findings.manifests.items()}
-    current = version
-    while current is not None:
-        if current not in damaged:
-            return current
-        head: Head = findings.manifests[current].head
-        current = by_id.get(head.parent) if head.parent else None
+    try:
+        for seq, _, _ in line_of(db, state, version) if version is not None else ():
+            if seq in findings.manifests and seq not in damaged:
+                return seq
+    except LaminaError:  # what leads there cannot be read
+        pass
     sql = "SELECT seq FROM state_version WHERE state = ? AND gone = 0 ORDER BY seq DESC"
     for (seq,) in db.execute(sql, (state,)):
         if seq in findings.manifests and seq not in damaged:

@@ -623,3 +623,21 @@ def test_many_small_changes_stay_small(states: lamina.States, how: str) -> None:
                 assert 8 >= max(len(entry.layers) for entry in state["a"].entries)
                 np.testing.assert_array_equal(data, state["a"].read())
     assert written / 150 <= 5 * 5 * 128 * 4
+
+
+def test_a_repaired_branch_stays_on_its_line(store: lamina.Store) -> None:
+    """A branch whose newest version is damaged goes back to what that followed, over versions that were removed."""
+    states, rng = store.states, np.random.default_rng(0)
+    versions = [states.commit("s", {"a": rng.standard_normal((300, 90))}) for _ in range(2)]
+    states.branch("s", "side", versions[0])
+    packs = {path.name for path in (store.location / ".lamina" / "packs").iterdir()}
+    states.commit("s", {"a": rng.standard_normal((300, 90))})
+    (pack,) = (path for path in (store.location / ".lamina" / "packs").iterdir() if path.name not in packs)
+    states.commit("s", {"a": rng.standard_normal((300, 90))}, branch="side")
+    states.delete("s", versions[1])
+    store.gc()
+    data = bytearray(pack.read_bytes())
+    data[len(data) // 2] ^= 1
+    pack.write_bytes(data)
+    assert "ref-moved" in [problem.code for problem in store.repair().lost]
+    assert versions[0].id == states.open("s").version.id

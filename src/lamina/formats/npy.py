@@ -1,6 +1,8 @@
 """NumPy's own files: one array (``.npy``), or a ZIP of them (``.npz``). Objects, which would be pickles, are refused.
 
-Metadata of an ``.npz`` lies beside the arrays as ``lamina.json``, which numpy hands out as bytes; an ``.npy`` has none.
+Metadata of an ``.npz`` lies in the comment of the ZIP, where no program that goes through its arrays finds it. What
+does not fit there, more than 65,000 bytes, lies beside the arrays as ``lamina.json``, which numpy hands out as bytes.
+An ``.npy`` has none.
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ __all__ = ["MAGIC", "read_npy", "read_npz", "write_npy", "write_npz"]
 MAGIC: Final = b"\x93NUMPY"
 _MOST_HEADER: Final = 1 << 20
 _METADATA: Final = "lamina.json"
+_COMMENT: Final = b"lamina.json "
+"""What the comment of a ZIP begins with where metadata follows."""
+_MOST_COMMENT: Final = 65_000
 _MOST_METADATA: Final = 1 << 26
 _MOST_INFLATION: Final = 1040
 """Deflate makes at most about 1,032 bytes of one."""
@@ -103,6 +108,8 @@ def read_npz(source: Source) -> StateFile:
         names = [info.filename for info in archive.infolist()]
         if len(set(names)) != len(names):
             raise source.bad("a name is there twice.")
+        if archive.comment.startswith(_COMMENT):
+            metadata = _parsed(archive.comment[len(_COMMENT) :], source)
         for info in archive.infolist():
             if info.file_size > (info.compress_size + 64) * _MOST_INFLATION:
                 raise source.bad(f"{info.filename!r} says that it grows to {info.file_size:,} bytes, which it cannot.")
@@ -136,8 +143,12 @@ def _opened(source: Source) -> Iterator[zipfile.ZipFile]:
 def _read_metadata(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: Source) -> dict[str, Any]:
     if info.file_size > _MOST_METADATA:
         raise source.bad(f"{_METADATA} has {info.file_size:,} bytes; at most {_MOST_METADATA:,} are read.")
+    return _parsed(archive.read(info), source)
+
+
+def _parsed(text: bytes, source: Source) -> dict[str, Any]:
     try:
-        value = json.loads(archive.read(info))
+        value = json.loads(text)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
@@ -206,10 +217,10 @@ def write_npz(arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iterato
         head = _npy_header(shape, dtype, name)
         size = len(head) + elements(shape) * dtype.itemsize
         yield from archive.member(f"{name}.npy", size, [head, raw_bytes(arrays, name)])
-    if metadata:
-        text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False).encode("utf-8")
+    text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False).encode("utf-8") if metadata else b""
+    if len(text) > _MOST_COMMENT:
         yield from archive.member(_METADATA, len(text), [text])
-    yield from archive.finish()
+    yield from archive.finish(_COMMENT + text if 0 < len(text) <= _MOST_COMMENT else b"")
 
 
 def _npy_header(shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> bytes:

@@ -91,7 +91,8 @@ class ZipStream:
                     yield from self._pipe.drain()
         yield from self._pipe.drain()
 
-    def finish(self) -> Iterator[bytes]:
-        """Yield the directory at the end."""
+    def finish(self, comment: bytes = b"") -> Iterator[bytes]:
+        """Yield the directory at the end, and a comment of at most 65,535 bytes."""
+        self._archive.comment = comment
         self._archive.close()
         yield from self._pipe.drain()

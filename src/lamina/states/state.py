@@ -18,6 +18,7 @@ from lamina.states.checks import check_rows, check_slice
 from lamina.states.context import StatesContext
 from lamina.states.layout import Layout
 from lamina.states.manifest import Array, Entry, Manifest
+from lamina.states.nested import unflatten
 from lamina.states.scattered import read_scattered
 from lamina.states.shard import Shard
 from lamina.states.types import ArrayInfo, Version
@@ -113,6 +114,14 @@ class State(Mapping[str, "StateArray"]):
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return all arrays, read whole; each is the caller's own."""
         return {name: self[name].read() for name in self}
+
+    def nested(self) -> dict[str, Any]:
+        """Return all arrays, read whole, in dicts within dicts as they were committed: names are split at ``/``.
+
+        Raises:
+            InvalidInputError: A name is that of an array and of a dict, as ``a`` and ``a/b`` are.
+        """
+        return unflatten(self.arrays())
 
     def close(self) -> None:
         """Let go of the version's bytes. Closing twice does nothing; reading afterwards is a ``ClosedError``."""

@@ -549,3 +549,18 @@ def test_what_is_no_state(tmp_path: Path) -> None:
 def test_each_format_that_is_written_is_read() -> None:
     """Nothing can be written that could not come back."""
     assert set(WRITABLE_STATES) <= set(READABLE_STATES)
+
+
+def test_metadata_of_an_npz_is_no_array(tmp_path: Path) -> None:
+    """A program that goes through the arrays of an exported file finds arrays alone; the metadata comes back."""
+    path = tmp_path / "a.npz"
+    write_state(path, "npz", {"w": np.ones(3), "b": np.zeros(2)}, {"lr": 0.5, "name": "né"})
+    with np.load(path) as archive:
+        assert {"w": (3,), "b": (2,)} == {name: archive[name].shape for name in archive.files}
+    assert {"lr": 0.5, "name": "né"} == read_state(path).metadata
+    long = {"text": "x" * 100_000}
+    write_state(tmp_path / "b.npz", "npz", {"w": np.ones(3)}, long)
+    assert long == read_state(tmp_path / "b.npz").metadata
+    path.write_bytes(path.read_bytes().replace(b'"lr": 0.5', b'"lr": 0 5'))
+    with pytest.raises(InvalidInputError, match="no JSON object"):
+        read_state(path)

@@ -342,3 +342,18 @@ def test_bounds_are_checked(states: lamina.States) -> None:
     for age in ("month", -1, float("nan")):
         with pytest.raises(InvalidInputError):
             states.sessions().expire(age)  # type: ignore[arg-type]
+
+
+def test_what_was_nested_comes_back_nested(states: lamina.States) -> None:
+    """Dicts within dicts are flattened by name and can be had back; a name that is both is said."""
+    given = {"a": {"b": {"c": np.ones(2)}, "d": np.zeros(1)}, "e": np.ones(3)}
+    states.commit("s", given)
+    with states.open("s") as state:
+        back = state.nested()
+    assert {"a", "e"} == back.keys()
+    assert {"b", "d"} == back["a"].keys()
+    assert [1, 1] == back["a"]["b"]["c"].tolist()
+    for wrong in ({"a": np.ones(1), "a/b": np.ones(1)}, {"a/b/c": np.ones(1), "a/b": np.ones(1)}):
+        states.commit("t", wrong)
+        with states.open("t") as state, pytest.raises(InvalidInputError, match="in dicts"):
+            state.nested()

@@ -68,3 +68,12 @@ def test_a_grid_is_saved_whole(tmp_path: Path) -> None:
     lamina.save_state(tmp_path, grid)
     loaded = lamina.load_state(tmp_path)
     assert grid == lamina.ToroidalGrid.from_state(loaded.arrays, loaded.metadata)
+
+
+def test_nothing_is_saved_where_what_to_keep_makes_no_sense(tmp_path: Path) -> None:
+    """The bound is checked before the commit, not after it."""
+    lamina.save_state(tmp_path, {"a": np.zeros(2)})
+    for wrong in (0, "x", 1.5):
+        with pytest.raises(InvalidInputError):
+            lamina.save_state(tmp_path, {"a": np.ones(2)}, keep_last=wrong)  # type: ignore[arg-type]
+    assert 0 == lamina.load_state(tmp_path).arrays["a"][0]

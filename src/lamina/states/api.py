@@ -146,8 +146,10 @@ class States:
         parent = self._version(parent)
         given: Any = arrays
         if not isinstance(given, Mapping) and hasattr(given, "to_state"):
+            from lamina.states.cells import check_mapping
+
             given, own = given.to_state()
-            metadata = {**own, **(metadata or {})}
+            metadata = {**own, **check_mapping(metadata, "metadata")}
             user = own.get("user_id")
             creator = user if creator is None and isinstance(user, str) else creator
         if not wait:

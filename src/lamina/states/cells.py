@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -173,3 +174,14 @@ def check_triples(cells: Any) -> list[tuple[Any, Any, Any]]:
             ) from None
         listed[number] = (x, y, value)
     return listed
+
+
+def check_mapping(value: Any, what: str) -> dict[str, Any]:
+    """Return a copy of a mapping; None is an empty one.
+
+    Raises:
+        InvalidInputError: It is something else.
+    """
+    if value is not None and not isinstance(value, Mapping):
+        raise InvalidInputError(f"{what} is no mapping, but {value!r:.80}.", hint="Pass a dict.", field=what)
+    return dict(value or {})

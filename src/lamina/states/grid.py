@@ -16,6 +16,7 @@ from lamina.states.cells import (
     check_cells,
     check_delta,
     check_finite,
+    check_mapping,
     check_radius,
     check_size,
     check_triples,
@@ -80,7 +81,7 @@ class ToroidalGrid:
         self._layers = {"activation": np.zeros(self._shape)}
         self._labels: dict[tuple[int, int], str] = {}
         self.diffusion = as_config(diffusion)
-        self.metadata: dict[str, Any] = dict(metadata or {})
+        self.metadata: dict[str, Any] = check_mapping(metadata, "metadata")
 
     @classmethod
     def from_cells(
@@ -371,8 +372,8 @@ class ToroidalGrid:
     def retrieve(self, limit: int = 10, *, min_score: float = 0.0) -> list[Recalled]:
         """Return the labelled cells with the highest :meth:`score`, best first, equal ones in reading order."""
         found = [Recalled(x, y, label, self.score(x, y)) for (x, y), label in self._labels.items()]
-        found = [one for one in found if one.score >= min_score]
-        return sorted(found, key=lambda one: (-one.score, one.y, one.x))[: max(0, limit)]
+        found = [one for one in found if one.score >= check_finite(min_score, "min_score")]
+        return sorted(found, key=lambda one: (-one.score, one.y, one.x))[: max(0, check_whole(limit, "limit"))]
 
     def delta_since(self, base: ToroidalGrid) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
         """Return what changed in the activation since ``base``: columns ``x``, ``y``, ``value``, in reading order.
@@ -384,9 +385,9 @@ class ToroidalGrid:
         """
         import numpy as np
 
-        if base.dimensions != self.dimensions:
+        if getattr(base, "dimensions", None) != self.dimensions:
             raise InvalidInputError(
-                f"A grid of {base.width} by {base.height} is no base for one of {self.width} by {self.height}.",
+                f"{base!r:.80} is no base for a grid of {self.width} by {self.height}.",
                 hint="Compare grids of one size.",
             )
         now = self._layers["activation"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from lamina.errors import InvalidInputError
+from lamina.states.cells import check_mapping
 from lamina.states.diffusion import DiffusionConfig, as_config
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ def from_state(cls: type[ToroidalGrid], arrays: Mapping[str, Any], metadata: Map
     """Return the grid; see :meth:`lamina.ToroidalGrid.from_state`."""
     import numpy as np
 
-    if metadata is None:
-        metadata = getattr(arrays, "metadata", {})
+    if not isinstance(arrays, Mapping):
+        raise InvalidInputError("The arrays of a grid are no mapping.", hint="Pass an opened state, or arrays by name.")
+    metadata = check_mapping(getattr(arrays, "metadata", None) if metadata is None else metadata, "metadata")
     if "cells" not in arrays:
         version = getattr(arrays, "version", None)
         what = "This" if version is None else f"State {version.name!r}"
@@ -63,7 +65,10 @@ def from_state(cls: type[ToroidalGrid], arrays: Mapping[str, Any], metadata: Map
             raise InvalidInputError("'activation' stands beside 'cells'.", hint="Keep one of them, as 'cells'.")
         if name != "cells":
             grid.set_layer(name, np.asarray(arrays[name]))
-    for entry in metadata.get("labels") or ():
+    labels = metadata.get("labels") or ()
+    if not isinstance(labels, (list, tuple)):
+        raise InvalidInputError(f"labels is no list, but {labels!r:.80}.", hint="A label is [x, y, text].")
+    for entry in labels:
         if not isinstance(entry, (list, tuple)) or len(entry) != 3:
             raise InvalidInputError(f"{entry!r} is no label of a cell.", hint="A label is [x, y, text].")
         grid.set_label(*entry)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina.errors import AlreadyExistsError, InvalidInputError, NotFoundError, there_are
-from lamina.states.cells import check_whole
+from lamina.states.cells import check_mapping, check_whole
 from lamina.states.checks import check_name, to_array
 from lamina.states.slot_values import COLUMNS, column_values, moment, slot_numbers, slot_rows
 from lamina.states.types import Version
@@ -127,7 +127,7 @@ class Slots:
         found = self._existing(tensors, arrays, exist_ok=exist_ok)
         if found is not None:
             return found
-        declared = {**(metadata or {}), _DECLARED: {"tensors": list(tensors)}}
+        declared = {**check_mapping(metadata, "metadata"), _DECLARED: {"tensors": list(tensors)}}
         version = self._states.commit(self.name, arrays, branch=self.branch, metadata=declared, message=message)
         assert isinstance(version, Version)
         return version

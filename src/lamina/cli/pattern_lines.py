@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from lamina.cli.paint import Paint, clean, columns, one_line
-from lamina.cli.render import ago, local, when
+from lamina.cli.render import local, when
 
 if TYPE_CHECKING:
-    from lamina.patterns.reports import LearnReport, Plan, Trend, Week
+    from lamina.patterns.reports import LearnReport, Plan, Suggestion, Trend, Week
     from lamina.patterns.values import Pattern
     from lamina.sessions.values import Event, Session
 
@@ -17,18 +18,32 @@ __all__ = [
     "bar",
     "event_lines",
     "learn_lines",
-    "pattern_line",
     "pattern_lines",
+    "pattern_table",
     "plan_lines",
     "session_line",
     "session_lines",
+    "short",
     "sparkline",
-    "trend_line",
+    "suggestion_lines",
+    "trend_lines",
     "week_lines",
 ]
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
+TREND_WEEKS: Final = 12
+"""Weeks of a trend that are drawn."""
+ID_COLUMNS: Final = 11
+"""Of an id that are shown: 40 of its 80 bits tell a hundred thousand patterns apart."""
+_AGES: Final = (
+    (60, 1, "s"),
+    (3600, 60, "m"),
+    (86_400, 3600, "h"),
+    (100 * 86_400, 86_400, "d"),
+    (2 * 365 * 86_400, 30 * 86_400, "mo"),
+    (float("inf"), 365 * 86_400, "y"),
+)
 
 
 def sparkline(values: Sequence[float | None], most: float | None = None) -> str:
@@ -46,14 +61,53 @@ def bar(share: float, width: int) -> str:
     return "█" * (eighths // 8) + (_EIGHTHS[eighths % 8].strip())
 
 
-def pattern_line(pattern: Pattern, paint: Paint, width: int) -> str:
-    """A pattern on one line: id, success rate, uses, age, steps."""
-    rate = f"{pattern.success_rate:4.0%}" if pattern.uses else "   -"
-    used = ago(pattern.last_used) if pattern.last_used else "never"
-    head = f"{pattern.id}  {rate} {pattern.uses:6,}x  {used:>14}  "
-    steps = one_line(" → ".join(pattern.steps), max(20, width - columns(head)))
-    color = paint.green if pattern.low >= 0.5 else paint.red if pattern.uses and pattern.high < 0.5 else paint.dim
-    return f"{paint.cyan(pattern.id)}  {color(rate)} {pattern.uses:6,}x  {paint.dim(f'{used:>14}')}  {steps}"
+def pattern_table(
+    patterns: Sequence[Pattern], paint: Paint, width: int, lead: Sequence[str] = (), heading: str = ""
+) -> Iterator[str]:
+    """Patterns a line each under a heading: id, success rate, uses, age, type, steps.
+
+    Args:
+        patterns: In order.
+        paint: Of the stream.
+        width: Columns of a line.
+        lead: What stands before each line, all of one length.
+        heading: Of ``lead``.
+    """
+    kinds = min(21, max((columns(clean(pattern.type)) for pattern in patterns), default=4))
+    kinds = max(4, min(kinds, width - 58 - len(heading)))
+    if patterns:
+        yield paint.dim(f"{heading}{'pattern':<{ID_COLUMNS}}  worked   uses  used  {'type':<{kinds}}  steps")
+    for number, pattern in enumerate(patterns):
+        rate = f"{pattern.success_rate:6.0%}" if pattern.uses else "     -"
+        age = f"{_age(pattern.last_used):>4}"
+        steps = one_line(" → ".join(pattern.steps), max(20, width - ID_COLUMNS - 25 - kinds - len(heading)))
+        color = paint.green if pattern.low >= 0.5 else paint.red if pattern.uses and pattern.high < 0.5 else paint.dim
+        kind = one_line(pattern.type, kinds)
+        yield (
+            f"{lead[number] if lead else ''}{paint.cyan(short(pattern.id))}  {color(rate)} {_count(pattern.uses):>6}  "
+            f"{paint.dim(age)}  {kind}{' ' * (kinds - columns(kind))}  {steps}"
+        )
+
+
+def short(id: str) -> str:
+    """The beginning of a pattern's id, which is enough to name it."""
+    return id[:ID_COLUMNS]
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number < 100_000 else f"{number / 1000:.0f}k" if number < 10_000_000 else f"{number:.0e}"
+
+
+def _age(moment: datetime | None) -> str:
+    """How long ago, in at most four columns."""
+    if moment is None:
+        return "-"
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    length = abs(seconds)
+    for limit, unit, name in _AGES:
+        if length < limit:
+            return f"{'+' if seconds < -1 else ''}{int(length // unit)}{name}"
+    raise AssertionError("the last step has no limit")
 
 
 def pattern_lines(pattern: Pattern, paint: Paint, width: int) -> Iterator[str]:
@@ -79,9 +133,13 @@ def pattern_lines(pattern: Pattern, paint: Paint, width: int) -> Iterator[str]:
             yield f"{paint.dim(f'{name:<14}')}{value}"
 
 
-def week_lines(weeks: Sequence[Week], paint: Paint, width: int, most: int = 16) -> Iterator[str]:
-    """The last weeks as bars, with their successes."""
+def week_lines(weeks: Sequence[Week], tz: str, paint: Paint, width: int, most: int = 16) -> Iterator[str]:
+    """The last weeks as bars, with their success rates; says how many there are."""
     shown = weeks[-most:]
+    if len(shown) < len(weeks):
+        yield f"weeks ({tz}), the last {len(shown)} of {len(weeks):,}"
+    elif shown:
+        yield f"weeks ({tz})"
     top = max((week.count for week in shown), default=0)
     for week in shown:
         length = max(10, min(40, width - 34))
@@ -90,13 +148,31 @@ def week_lines(weeks: Sequence[Week], paint: Paint, width: int, most: int = 16) 
         yield f"  {week.start.date().isoformat()} {rate} {week.count:6,}  {paint.green(drawn)}"
 
 
-def trend_line(trend: Trend, steps: str, paint: Paint, width: int) -> str:
-    """A trend on one line: direction, slope, confidence, weekly success rates."""
+def trend_lines(trends: Sequence[Trend], steps: Mapping[str, str], paint: Paint, width: int) -> Iterator[str]:
+    """Trends a line each under a heading: direction, weekly success rates, slope, confidence."""
     marks = {"rising": paint.green("▲"), "falling": paint.red("▼"), "steady": "=", "unknown": "?"}
-    rates = sparkline([week.success_rate for week in trend.weeks[-12:]], 1.0)
-    slope = f"{trend.slope * 100:+5.1f} points/week ({trend.confidence:.0%})"
-    room = max(20, width - 53)
-    return f"{marks[trend.direction]} {rates:<12} {slope:<26} {paint.cyan(trend.id)}  {one_line(steps, room)}"
+    if trends:
+        yield paint.dim(f"  {'weeks':<{TREND_WEEKS}}  points/week  sure  {'pattern':<{ID_COLUMNS}}  steps")
+    for trend in trends:
+        rates = sparkline([week.success_rate for week in trend.weeks[-TREND_WEEKS:]], 1.0)
+        what = one_line(steps[trend.id], max(20, width - TREND_WEEKS - ID_COLUMNS - 25))
+        yield (
+            f"{marks[trend.direction]} {rates:<{TREND_WEEKS}}  {trend.slope * 100:+11.1f}  {trend.confidence:4.0%}  "
+            f"{paint.cyan(short(trend.id))}  {what}"
+        )
+
+
+def suggestion_lines(found: Sequence[Suggestion], paint: Paint, width: int) -> Iterator[str]:
+    """What may come next, under a heading; red is what fails more often than not."""
+    if found:
+        yield one_line("after " + " → ".join(found[0].after), width)
+        yield paint.dim("share   uses  worked  next step")
+    for entry in found:
+        color = paint.red if entry.high < 0.5 else paint.green if entry.success_rate >= 0.5 else paint.dim
+        fails = "  (fails mostly)" if entry.high < 0.5 else ""
+        step = one_line(entry.step, max(20, width - 22 - len(fails)))
+        rate = color(f"{entry.success_rate:6.0%}")
+        yield f"{entry.probability:5.0%} {entry.support:6,}  {rate}  {paint.bold(step)}{fails}"
 
 
 def learn_lines(report: LearnReport) -> Iterator[str]:
@@ -111,12 +187,13 @@ def learn_lines(report: LearnReport) -> Iterator[str]:
         yield f"left out: {count:,} {kind}"
 
 
-def plan_lines(plan: Plan, paint: Paint, most: int = 20) -> Iterator[str]:
+def plan_lines(plan: Plan, paint: Paint, width: int, most: int = 20) -> Iterator[str]:
     """What pruning does or did."""
     for entry in plan.remove[:most]:
-        yield f"remove {paint.cyan(entry.id)}  {entry.reason}"
+        yield f"remove {paint.cyan(short(entry.id))}  {one_line(entry.reason, width - ID_COLUMNS - 9)}"
     for pair in plan.merge[:most]:
-        yield f"merge  {paint.cyan(pair.id)}  into {paint.cyan(pair.into)} (alike by {pair.similarity:.0%})"
+        into = paint.cyan(short(pair.into))
+        yield f"merge  {paint.cyan(short(pair.id))}  into {into} (alike by {pair.similarity:.0%})"
     for session in plan.archive[:most]:
         yield f"archive session {paint.cyan(clean(session))}"
     more = sum(max(0, len(found) - most) for found in (plan.remove, plan.merge, plan.archive))
@@ -127,12 +204,12 @@ def plan_lines(plan: Plan, paint: Paint, most: int = 20) -> Iterator[str]:
 def session_line(session: Session, paint: Paint, width: int) -> str:
     """A session on one line."""
     outcome = {"success": paint.green("ok  "), "failure": paint.red("fail"), None: "    "}[session.outcome]
-    head = f"{local(session.started_at)}  {session.calls:5,} calls {session.errors:4,} errors  "
-    title = one_line(session.title or session.project or "", max(10, width - len(head) - len(session.id) - 8))
-    packed = paint.dim(" (archived)") if session.archived else ""
-    return (
-        f"{paint.dim(local(session.started_at))}  {outcome} {head[18:]}{paint.cyan(clean(session.id))}  {title}{packed}"
-    )
+    calls = f"{session.calls:,} call{'' if session.calls == 1 else 's'}"
+    errors = f", {session.errors:,} error{'' if session.errors == 1 else 's'}" if session.errors else ""
+    rest = [calls + errors, "archived" if session.archived else "", session.title or session.project or ""]
+    id = clean(session.id)
+    line = one_line(" · ".join(part for part in rest if part), max(10, width - 25 - columns(id)))
+    return f"{paint.dim(local(session.started_at))}  {outcome} {paint.cyan(id)}  {line}"
 
 
 def session_lines(session: Session, paint: Paint) -> Iterator[str]:
@@ -160,9 +237,10 @@ def event_lines(event: Event, paint: Paint, width: int) -> str:
     from lamina.sessions.values import Turn
 
     if isinstance(event, Turn):
-        return f"{event.position:5} {paint.bold(clean(event.role))}: {one_line(event.text, width - 20)}"
+        role = one_line(event.role, 20)
+        return f"{event.position:5} {paint.bold(role)}: {one_line(event.text, max(10, width - 8 - columns(role)))}"
     mark = {True: paint.green("ok"), False: paint.red("--"), None: "  "}[event.ok]
     what = event.error or ", ".join(event.files) or str(event.arguments or "")
-    return (
-        f"{event.position:5} {mark} {paint.cyan(clean(event.tool))} [{clean(event.step)}] {one_line(what, width - 40)}"
-    )
+    tool, step = one_line(event.tool, 24), one_line(event.step, 24)
+    room = max(10, width - 13 - columns(tool) - columns(step))
+    return f"{event.position:5} {mark} {paint.cyan(tool)} [{step}] {one_line(what, room)}"

@@ -50,7 +50,9 @@ class Question:
             )
         query: object = self.query
         if query is None and self.vector is None:
-            raise InvalidInputError("recall was given no self.", hint="Pass a query or a vector; `list` shows all.")
+            raise InvalidInputError(
+                "recall was given neither a query nor a vector.", hint="Pass a query or a vector; `list` shows all."
+            )
         if query is None and self.mode == "text":
             raise InvalidInputError(
                 "mode='text' was given no words to look for.", hint="Pass a query, or another mode."

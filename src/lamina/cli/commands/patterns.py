@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,26 +12,26 @@ import click
 from lamina.cli.confirm import confirm, dry_run_option, yes_option
 from lamina.cli.exit_codes import ExitCode
 from lamina.cli.output import to_json
-from lamina.cli.paint import clean
+from lamina.cli.paint import clean, one_line
 from lamina.cli.params import When
 from lamina.cli.pattern_lines import (
+    TREND_WEEKS,
     learn_lines,
-    pattern_line,
     pattern_lines,
+    pattern_table,
     plan_lines,
-    trend_line,
+    suggestion_lines,
+    trend_lines,
     week_lines,
 )
+from lamina.cli.pattern_queries import NOTHING, filtered, pattern_filters, show
 from lamina.cli.progress import progress
 from lamina.cli.shell import Command, Group, Shell, pass_shell, writing_output
 
 if TYPE_CHECKING:
-    from lamina.patterns.query import PatternQuery
-    from lamina.store import Store
+    from lamina.patterns.reports import Trend
 
 __all__ = ["command"]
-
-_ORDERS = ("effectiveness", "usage", "success_rate", "last_used")
 
 command = Group(
     name="patterns",
@@ -40,77 +40,26 @@ command = Group(
 )
 
 
-def _filtered(store: Store, options: dict[str, Any]) -> PatternQuery:
-    query = store.patterns.query()
-    if options["types"]:
-        query = query.of_type(*options["types"])
-    if options["min_rate"] is not None:
-        query = query.min_success_rate(options["min_rate"])
-    for path in options["files"]:
-        query = query.with_file(path)
-    for tool in options["tools"]:
-        query = query.with_tool(tool)
-    if options["since"] is not None:
-        query = query.used_since(options["since"])
-    if options["session"] is not None:
-        query = query.in_session(options["session"])
-    return query.sort_by(options["order"].replace("-", "_"))
-
-
-def _filters(function: Any) -> Any:
-    for option in (
-        click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="At most so many."),
-        click.option(
-            "--sort",
-            "order",
-            type=click.Choice([order.replace("_", "-") for order in _ORDERS]),
-            default="effectiveness",
-            show_default=True,
-            help="Best first by this.",
-        ),
-        click.option("--session", metavar="ID", help="Only used in this session."),
-        click.option("--since", type=When(), metavar="TIME", help="Only used since; with --file, used with it since."),
-        click.option("--tool", "tools", multiple=True, metavar="NAME", help="Only used with this tool."),
-        click.option("--file", "files", multiple=True, metavar="PATH", help="Only used with this file."),
-        click.option(
-            "--min-success-rate", "min_rate", type=click.FloatRange(0, 1), help="Only with this share of successes."
-        ),
-        click.option("--type", "types", multiple=True, metavar="NAME", help="Only this type; repeat for several."),
-    ):
-        function = option(function)
-    return function
-
-
-def _show(shell: Shell, query: PatternQuery, limit: int) -> ExitCode:
-    found = query.limit(limit).all()
-    total = query.count()
-    document = {"patterns": to_json(found), "total": total}
-    shell.emit(document, lambda: (pattern_line(pattern, shell.out, shell.width) for pattern in found))
-    if not shell.json:
-        if not found:
-            shell.say("No patterns; `lamina sessions import` and `lamina patterns learn` bring some.")
-        elif total > len(found):
-            shell.say(shell.err.dim(f"{len(found):,} of {total:,}"))
-    return ExitCode.OK
-
-
 @command.command("list", cls=Command)
-@_filters
+@pattern_filters
 @pass_shell
 def list_command(shell: Shell, /, *, limit: int, **options: Any) -> ExitCode:
     """List patterns, the most effective first."""
     with shell.open() as store:
-        return _show(shell, _filtered(store, options), limit)
+        return show(shell, store, filtered(store, options), limit, options)
 
 
 @command.command("search", cls=Command)
 @click.argument("words", nargs=-1, required=True)
-@_filters
+@pattern_filters
 @pass_shell
 def search_command(shell: Shell, /, *, words: tuple[str, ...], limit: int, **options: Any) -> ExitCode:
-    """List the patterns whose steps or description have all of WORDS."""
+    """List the patterns that have all of WORDS.
+
+    They are looked for in steps and description, whatever their form: `tests` finds `testing`.
+    """
     with shell.open() as store:
-        return _show(shell, _filtered(store, options).matching(" ".join(words)), limit)
+        return show(shell, store, filtered(store, options).matching(" ".join(words)), limit, options)
 
 
 @command.command("show", cls=Command)
@@ -119,23 +68,26 @@ def search_command(shell: Shell, /, *, words: tuple[str, ...], limit: int, **opt
 @click.option("--sessions", type=click.IntRange(0), default=5, show_default=True, help="Sessions to name.")
 @pass_shell
 def show_command(shell: Shell, /, *, id: str, tz: str, sessions: int) -> ExitCode:
-    """Show a pattern: steps, figures, weeks, and the sessions it came from."""
+    """Show a pattern: steps, figures, weeks, sessions.
+
+    The beginning of an ID is enough where no other begins like that.
+    """
     with shell.open() as store:
         found = store.patterns.explain(id, limit=sessions)
         weeks = store.patterns.usage(id).by_week(tz=tz)
 
     def lines() -> Iterator[str]:
         yield from pattern_lines(found.pattern, shell.out, shell.width)
-        if weeks:
-            yield f"weeks ({tz})"
-            yield from week_lines(weeks, shell.out, shell.width)
+        yield from week_lines(weeks, tz, shell.out, shell.width)
         for reason in found.reasons:
-            yield shell.out.dim(f"  {reason}")
+            yield shell.out.dim(f"  {one_line(reason, shell.width - 2)}")
         if found.evidence:
-            yield f"sessions ({found.sessions:,})"
+            some = f", the last {len(found.evidence):,}" if len(found.evidence) < found.sessions else ""
+            yield f"sessions ({found.sessions:,}{some})"
         for entry in found.evidence:
-            title = f"  {clean(entry.title)}" if entry.title else ""
-            yield f"  {shell.out.cyan(clean(entry.session))}  {entry.successes} of {entry.uses} worked{title}"
+            name = clean(entry.session)
+            rest = f"{entry.successes} of {entry.uses} worked{f' · {entry.title}' if entry.title else ''}"
+            yield f"  {shell.out.cyan(name)}  {one_line(rest, max(20, shell.width - 4 - len(name)))}"
 
     shell.emit({**to_json(found), "weeks": to_json(weeks)}, lines)
     return ExitCode.OK
@@ -150,18 +102,18 @@ def show_command(shell: Shell, /, *, id: str, tz: str, sessions: int) -> ExitCod
 @click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="At most so many.")
 @pass_shell
 def related_command(shell: Shell, /, *, id: str, min_correlation: float, order: Any, limit: int) -> ExitCode:
-    """List the patterns that are used in the same sessions as a pattern."""
+    """List the patterns used in the same sessions as a pattern."""
     with shell.open() as store:
         found = store.patterns.related(id, min_correlation=min_correlation, sort_by=order, limit=limit)
 
     def lines() -> Iterator[str]:
-        for entry in found:
-            head = f"{entry.correlation:.2f} {entry.together:5,}x  "
-            yield head + pattern_line(entry.pattern, shell.out, shell.width - len(head))
+        lead = [f"{entry.correlation:5.2f} {entry.together:5,}  " for entry in found]
+        patterns = [entry.pattern for entry in found]
+        yield from pattern_table(patterns, shell.out, shell.width, lead, "alike  both  ")
 
     shell.emit({"related": to_json(found)}, lines)
     if not found and not shell.json:
-        shell.say("No pattern is used together with it so often.")
+        shell.say(f"No pattern goes with it by {min_correlation:g} or more; --min-correlation 0 shows all.")
     return ExitCode.OK
 
 
@@ -170,16 +122,22 @@ def related_command(shell: Shell, /, *, id: str, min_correlation: float, order: 
 @click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="At most so many.")
 @pass_shell
 def files_command(shell: Shell, /, *, path: str, limit: int) -> ExitCode:
-    """List the files that go with a file."""
+    """List the files that are used together with a file."""
     with shell.open() as store:
         found = store.patterns.files_with(path, limit=limit)
-    shell.emit(
-        {"files": to_json(found)},
-        lambda: (
-            f"{entry.correlation:.2f} {entry.together:6,}x {entry.success_rate:4.0%}  {clean(entry.path)}"
-            for entry in found
-        ),
-    )
+        used = bool(found) or store.patterns.query().with_file(path).count() > 0
+
+    def lines() -> Iterator[str]:
+        if found:
+            yield shell.out.dim("alike   both  worked  file")
+        for entry in found:
+            head = f"{entry.correlation:5.2f} {entry.together:6,}  {entry.success_rate:6.0%}  "
+            yield head + clean(entry.path)
+
+    shell.emit({"files": to_json(found)}, lines)
+    if not found and not shell.json:
+        name = clean(path)
+        shell.say(f"No other file was used together with {name}." if used else f"No pattern was used with {name}.")
     return ExitCode.OK
 
 
@@ -190,17 +148,49 @@ def files_command(shell: Shell, /, *, path: str, limit: int) -> ExitCode:
 @click.option("--until", type=When("end"), metavar="TIME", help="Look back from then; now when not given.")
 @pass_shell
 def trends_command(shell: Shell, /, *, weeks: int, tz: str, limit: int, until: datetime | None) -> ExitCode:
-    """Show where success rates are going, the surest changes first."""
+    """Show where success rates are going, the surest first."""
+    end = until or datetime.now(UTC)
     with shell.open() as store:
-        found = store.patterns.trends(weeks=weeks, limit=limit, tz=tz, now=until)
+        every = store.patterns.trends(weeks=weeks, limit=10_000, tz=tz, now=end)
+        moving = [trend for trend in every if trend.confidence > 0]
+        found = (every if shell.json else moving)[:limit]
         steps = {trend.id: " → ".join(store.patterns.get(trend.id).steps) for trend in found}
+        empty = not every and not store.patterns.query().limit(1).all()
     shell.emit(
-        {"trends": [{**to_json(trend), "steps": steps[trend.id]} for trend in found], "tz": tz},
-        lambda: (trend_line(trend, steps[trend.id], shell.out, shell.width) for trend in found),
+        {
+            "trends": [{**to_json(trend), "steps": steps[trend.id]} for trend in found],
+            "patterns": len(every),
+            "tz": tz,
+        },
+        lambda: trend_lines(found, steps, shell.out, shell.width),
     )
-    if not shell.json:
-        shell.say(shell.err.dim(f"weeks begin on Monday, {tz}") if found else "No pattern was used in that time.")
+    if shell.json:
+        return ExitCode.OK
+    if found:
+        shell.say(shell.err.dim(f"{len(found):,} of {len(every):,} patterns used in that time{_rest(every, moving)}"))
+        drawn = f"the last {min(weeks, TREND_WEEKS)} that it was used in, from Monday ({tz})"
+        shell.say(shell.err.dim(f"weeks: success rates of {drawn}"))
+        shell.say(shell.err.dim("points/week: change of the success rate in percent; sure: how surely it changes"))
+    elif every:
+        shell.say(_no_trend(every))
+    elif empty:
+        shell.say(NOTHING)
+    else:
+        begin = end - timedelta(weeks=weeks)
+        shell.say(f"No pattern was used from {begin:%Y-%m-%d} to {end:%Y-%m-%d}; --weeks looks further back.")
     return ExitCode.OK
+
+
+def _no_trend(trends: list[Trend]) -> str:
+    weeks = {week.start for trend in trends for week in trend.weeks if week.count}
+    if len(weeks) == 1:
+        return "All uses lie in one week; a trend needs two."
+    return "No trend: each pattern was used in one week only, or always went the same way."
+
+
+def _rest(every: list[Trend], moving: list[Trend]) -> str:
+    left = len(every) - len(moving)
+    return f"; {left:,} have one week or one outcome" if left else ""
 
 
 @command.command("learn", cls=Command)
@@ -218,10 +208,18 @@ def trends_command(shell: Shell, /, *, weeks: int, tz: str, limit: int, until: d
 @click.option("--limit", "-n", type=click.IntRange(1), default=300, show_default=True, help="Of each kind.")
 @pass_shell
 def learn_command(shell: Shell, /, *, sessions: tuple[str, ...], **options: Any) -> ExitCode:
-    """Learn from sessions that are new: frequent steps and tools, files edited together, errors and their fixes."""
+    """Learn from sessions that are new.
+
+    Found are frequent steps and tools, files edited together, errors and their fixes.
+    """
     with shell.open(write=True) as store, progress("learning") as show:
         report = store.patterns.learn(list(sessions) or None, progress=show, **options)
     shell.emit(to_json(report), lambda: learn_lines(report))
+    if not (report.patterns or report.updated or shell.json) and report.new_sessions and report.min_support > 1:
+        least = f"{report.min_support:,} sessions or more"
+        shell.say(
+            f"Nothing was seen in {least}; `lamina patterns learn --min-support {report.min_support - 1}` asks less."
+        )
     return ExitCode.OK
 
 
@@ -230,17 +228,13 @@ def learn_command(shell: Shell, /, *, sessions: tuple[str, ...], **options: Any)
 @click.option("--limit", "-n", type=click.IntRange(1), default=5, show_default=True, help="At most so many.")
 @pass_shell
 def suggest_command(shell: Shell, /, *, steps: tuple[str, ...], limit: int) -> ExitCode:
-    """Say what usually follows STEPS, the latest last."""
+    """Say what usually follows STEPS, the latest last.
+
+    What fails more often than not comes last and is marked.
+    """
     with shell.open() as store:
         found = store.patterns.suggest(steps, limit=limit)
-    shell.emit(
-        {"suggestions": to_json(found)},
-        lambda: (
-            f"{entry.probability:4.0%} {entry.support:6,}x  {shell.out.bold(clean(entry.step))}"
-            f"{shell.out.dim('  after ' + clean(' → '.join(entry.after)))}"
-            for entry in found
-        ),
-    )
+    shell.emit({"suggestions": to_json(found)}, lambda: suggestion_lines(found, shell.out, shell.width))
     if not found and not shell.json:
         shell.say("No pattern goes on from there.")
     return ExitCode.OK
@@ -249,24 +243,50 @@ def suggest_command(shell: Shell, /, *, steps: tuple[str, ...], limit: int) -> E
 @command.command("prune", cls=Command)
 @click.option("--max-upper", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Remove below this.")
 @click.option("--unused-days", type=click.FloatRange(0), default=90, show_default=True, help="Remove what is unused.")
+@click.option(
+    "--min-effectiveness",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="If it has less than this.",
+)
 @click.option("--similarity", type=click.FloatRange(0, 1), default=0.85, show_default=True, help="Merge above this.")
 @click.option("--archive/--no-archive", default=True, show_default=True, help="Also archive old sessions.")
+@click.option(
+    "--archive-days",
+    type=click.FloatRange(0),
+    default=30,
+    show_default=True,
+    help="Sessions whose last event is so long ago,",
+)
+@click.option(
+    "--archive-max-quality",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="and whose quality is at most this; 1 for any that is known.",
+)
 @yes_option
 @dry_run_option
 @pass_shell
-def prune_command(shell: Shell, /, *, archive: bool, yes: bool, dry_run: bool, **options: Any) -> ExitCode:
-    """Remove what does not work, merge near-duplicates, archive old sessions; `undo` takes it back for 30 days."""
-    days = 30 if archive else None
+def prune_command(
+    shell: Shell, /, *, archive: bool, archive_days: float, yes: bool, dry_run: bool, **options: Any
+) -> ExitCode:
+    """Tidy up; `undo` takes it back for 30 days.
+
+    Patterns that do not work are removed, near-duplicates merged, old sessions archived.
+    """
+    days = archive_days if archive else None
     with shell.open(write=not dry_run) as store:
         plan = store.patterns.prune(True, archive_days=days, **options)
         if not dry_run and (plan.remove or plan.merge or plan.archive):
             if not yes:
-                for line in plan_lines(plan, shell.err):
+                for line in plan_lines(plan, shell.err, shell.width):
                     shell.say(line)
             if not confirm(shell, "Do this?", yes=yes):
                 return ExitCode.FAILURE
             plan = store.patterns.prune(archive_days=days, **options)
-    shell.emit(to_json(plan), lambda: plan_lines(plan, shell.out))
+    shell.emit(to_json(plan), lambda: plan_lines(plan, shell.out, shell.width))
     if not shell.json:
         if not (plan.remove or plan.merge or plan.archive):
             shell.say("Nothing to prune.")
@@ -303,6 +323,11 @@ def undo_command(shell: Shell, /, *, id: str | None) -> ExitCode:
 def export_command(shell: Shell, /, *, form: str | None, output: str | None, replace: bool) -> ExitCode:
     """Write all patterns with all of their uses."""
     if output is None:
+        if shell.json and form not in (None, "json"):
+            raise click.UsageError(
+                f"--json answers with one JSON document, which {form} is none; name a file with --output.",
+                click.get_current_context(),
+            )
         if form == "markdown":
             raise click.UsageError("Markdown is a folder: name it with --output.", click.get_current_context())
         with shell.open() as store:
@@ -323,7 +348,10 @@ def export_command(shell: Shell, /, *, form: str | None, output: str | None, rep
 @click.option("--format", "form", type=click.Choice(["json", "jsonl", "csv", "markdown", "aircher"]))
 @pass_shell
 def import_command(shell: Shell, /, *, path: str, form: str | None) -> ExitCode:
-    """Read what `export` wrote, or the folder .aircher/memory; what is there is not added again."""
+    """Read an export, or the folder .aircher/memory.
+
+    What is there is not added again. Afterwards it is read once more and compared with the store.
+    """
     with shell.open(write=True, create=True) as store:
         report = store.patterns.import_file(path, format=form)
     text = f"{report.patterns:,} new patterns, {report.uses:,} uses, {report.known:,} known"
@@ -344,10 +372,10 @@ def import_command(shell: Shell, /, *, path: str, form: str | None) -> ExitCode:
 def delete_command(shell: Shell, /, *, ids: tuple[str, ...], yes: bool, dry_run: bool) -> ExitCode:
     """Delete patterns with all of their uses, for good."""
     with shell.open(write=not dry_run) as store:
-        found = [store.patterns.get(id) for id in dict.fromkeys(ids)]
+        found = list({pattern.id: pattern for pattern in map(store.patterns.get, ids)}.values())
         if dry_run or not yes:
-            for pattern in found:
-                shell.say("  " + pattern_line(pattern, shell.err, shell.width - 2))
+            for line in pattern_table(found, shell.err, shell.width):
+                shell.say(line)
         count = f"{len(found):,} pattern{'' if len(found) == 1 else 's'}"
         if not dry_run:
             if not confirm(shell, f"Delete {count}?", yes=yes):

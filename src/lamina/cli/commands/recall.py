@@ -14,7 +14,7 @@ from lamina.cli.paint import clean
 from lamina.cli.params import When, filter_arguments, filter_options
 from lamina.cli.render import explanation_lines, hit_lines, matcher
 from lamina.cli.shell import Command, Shell, pass_shell
-from lamina.types import Hit, MissingReport
+from lamina.types import Hits, MissingReport
 
 __all__ = ["command"]
 
@@ -31,6 +31,9 @@ _LEFT_OUT = 3
 @click.option("--mode", type=click.Choice(["hybrid", "text", "vector"]), default="hybrid", show_default=True)
 @click.option("--exact", is_flag=True, help="Compare with every vector, not only with candidates.")
 @click.option("--token-budget", type=click.IntRange(1), metavar="N", help="Stop before the texts exceed N tokens.")
+@click.option(
+    "--include", type=click.Choice(["patterns"]), multiple=True, help="Also what worked: the patterns that fit."
+)
 @click.option("--explain", is_flag=True, help="Show every signal and word behind a score.")
 @click.option("--explain-missing", "--missing", metavar="ID", help="Say why this memory is not among the answers.")
 @click.option("--lines", type=click.IntRange(1), default=4, show_default=True, metavar="N", help="Lines of text a hit.")
@@ -50,6 +53,7 @@ def command(
     mode: str,
     exact: bool,
     token_budget: int | None,
+    include: tuple[str, ...],
     explain: bool,
     explain_missing: str | None,
     lines: int,
@@ -73,7 +77,7 @@ def command(
         "token_budget": token_budget,
     }
     with shell.open() as store:
-        hits = store.memories.recall(question, explain=explain, **options)
+        hits = store.memories.recall(question, explain=explain, include=("memories", *include), **options)
         missing = store.memories.explain_missing(question, explain_missing, **options) if explain_missing else None
         notices = list(dict.fromkeys((*store.notices, *hits.notices)))
     document = {
@@ -83,11 +87,13 @@ def command(
         "left_out": [{"id": other, "reason": reason} for other, reason in hits.left_out],
         "tokens": hits.tokens,
     }
+    if include:
+        document["patterns"] = to_json(hits.patterns)
     if missing is not None:
         document["missing"] = to_json(missing)
     for notice in notices:
         shell.note(notice)
-    if not hits and not shell.json:
+    if not hits and not hits.patterns and not shell.json:
         shell.say("Nothing found. `lamina stats` shows what is there.")
     shell.emit(document, lambda: _lines(shell, question, hits, missing, lines))
     if hits.left_out and not shell.json:
@@ -100,7 +106,7 @@ def command(
     return ExitCode.OK
 
 
-def _lines(shell: Shell, question: str, hits: list[Hit], missing: MissingReport | None, rows: int) -> Iterator[str]:
+def _lines(shell: Shell, question: str, hits: Hits, missing: MissingReport | None, rows: int) -> Iterator[str]:
     matches = matcher(question)
     for rank, hit in enumerate(hits, 1):
         if rank > 1:
@@ -108,8 +114,14 @@ def _lines(shell: Shell, question: str, hits: list[Hit], missing: MissingReport 
         yield from hit_lines(rank, hit, shell.out, width=shell.width, matches=matches, rows=rows)
         if hit.explanation is not None:
             yield from explanation_lines(hit.explanation, shell.out, shell.width)
-    if missing is not None:
+    if hits.patterns:
+        from lamina.cli.pattern_lines import pattern_table
+
         if hits:
+            yield ""
+        yield from pattern_table(hits.patterns, shell.out, shell.width)
+    if missing is not None:
+        if hits or hits.patterns:
             yield ""
         yield from _missing_lines(shell, missing)
 

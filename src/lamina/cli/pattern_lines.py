@@ -172,7 +172,7 @@ def suggestion_lines(found: Sequence[Suggestion], paint: Paint, width: int) -> I
         fails = "  (fails mostly)" if entry.high < 0.5 else ""
         step = one_line(entry.step, max(20, width - 22 - len(fails)))
         rate = color(f"{entry.success_rate:6.0%}")
-        yield f"{entry.probability:5.0%} {entry.support:6,}  {rate}  {paint.bold(step)}{fails}"
+        yield f"{entry.probability:5.0%} {_count(entry.support):>6}  {rate}  {paint.bold(step)}{fails}"
 
 
 def learn_lines(report: LearnReport) -> Iterator[str]:

@@ -93,7 +93,10 @@ def load_state(path: str | os.PathLike[str], *, name: str = _NAME, ref: str | da
     """
     from lamina.store import open as open_store
 
-    folder = Path(path)
+    try:
+        folder = Path(path)
+    except TypeError:
+        raise InvalidInputError(f"{path!r:.80} is no path.", hint="Name a folder.") from None
     if (folder / ENGINE_FOLDER).is_dir():
         with open_store(folder, create=False, read_only=True, embedder="none") as store:
             if ref != "main" or any(one.name == name for one in store.states.list()):

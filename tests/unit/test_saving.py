@@ -77,3 +77,5 @@ def test_nothing_is_saved_where_what_to_keep_makes_no_sense(tmp_path: Path) -> N
         with pytest.raises(InvalidInputError):
             lamina.save_state(tmp_path, {"a": np.ones(2)}, keep_last=wrong)  # type: ignore[arg-type]
     assert 0 == lamina.load_state(tmp_path).arrays["a"][0]
+    with pytest.raises(InvalidInputError, match="no path"):
+        lamina.load_state(5)  # type: ignore[arg-type]

@@ -135,8 +135,15 @@ def detect_state(data: AnyData) -> str | None:
 def _folder(data: AnyData) -> Path | None:
     if isinstance(data, (bytes, bytearray, memoryview)):
         return None
-    path = Path(data)
+    path = _as_path(data)
     return path if path.is_dir() else None
+
+
+def _as_path(value: Any) -> Path:
+    try:
+        return Path(value)
+    except TypeError:
+        raise InvalidInputError(f"{value!r:.80} is no path.", hint="Name a file or folder.") from None
 
 
 def _detect_folder(folder: Path) -> str | None:
@@ -266,6 +273,7 @@ def write_state(
         AlreadyExistsError: Something is at the path.
         LaminaError: The file system refused it.
     """
+    _as_path(path)
     known, notes = dict(metadata or {}), list[str]()
     if format in _FOLDERS:
         size = _write_folder(Path(path), _function(_FOLDERS[format])(arrays, known, notes))

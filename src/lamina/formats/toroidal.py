@@ -134,7 +134,9 @@ def read_gzip(source: Source) -> StateFile:
         at += len(piece)
         if not (piece := next(plain, b"")):
             break
-    if at != size or not stream.eof:
+    if at == size and not stream.eof:
+        raise source.bad("the gzip is cut short: its checksum is missing.")
+    if at != size:
         raise source.bad(f"a grid of {width:,} by {height:,} has {size:,} bytes of cells, but there are {at:,}.")
     return grid_file(source, cells, "toroidal-gzip")
 

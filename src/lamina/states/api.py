@@ -142,6 +142,8 @@ class States:
         """
         from lamina.states.commit import commit
 
+        if progress is not None and not callable(progress):
+            raise InvalidInputError("progress cannot be called.", hint="Pass a function of two numbers.")
         self._settle(name, branch)
         parent = self._version(parent)
         given: Any = arrays

@@ -185,3 +185,14 @@ def check_mapping(value: Any, what: str) -> dict[str, Any]:
     if value is not None and not isinstance(value, Mapping):
         raise InvalidInputError(f"{what} is no mapping, but {value!r:.80}.", hint="Pass a dict.", field=what)
     return dict(value or {})
+
+
+def check_place(value: Any) -> tuple[Any, Any]:
+    """Return what stands in the brackets of a grid: ``x, y``.
+
+    Raises:
+        InvalidInputError: It is something else.
+    """
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise InvalidInputError(f"{value!r:.80} is no place in a grid.", hint="Write grid[x, y].")
+    return value

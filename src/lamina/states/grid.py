@@ -17,6 +17,7 @@ from lamina.states.cells import (
     check_delta,
     check_finite,
     check_mapping,
+    check_place,
     check_radius,
     check_size,
     check_triples,
@@ -457,10 +458,10 @@ class ToroidalGrid:
         return grid_state.from_state(cls, arrays, metadata)
 
     def __getitem__(self, place: tuple[int, int]) -> float:
-        return self.get(*place)
+        return self.get(*check_place(place))
 
     def __setitem__(self, place: tuple[int, int], value: float) -> None:
-        self.set(*place, value)
+        self.set(*check_place(place), value)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001 - as numpy calls it
         import numpy as np

@@ -26,7 +26,8 @@ __all__ = ["matching"]
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<op><=|>=|==|!=|<|>|=)|(?P<open>\()|(?P<close>\))"
-    r"|(?P<number>[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|inf\b|nan\b))|(?P<name>[A-Za-z_]\w*))"
+    r"|(?P<number>[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|inf\b|nan\b))|(?P<name>[A-Za-z_]\w*))",
+    re.ASCII,
 )
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
@@ -55,7 +56,7 @@ def matching(condition: Any, columns: Mapping[str, npt.NDArray[Any]]) -> Mask:
     """
     if not isinstance(condition, str) or len(condition) > _MOST_CHARS:
         raise InvalidInputError(
-            f"A condition is a text of at most {_MOST_CHARS} characters.", hint='Such as "surprise > 0.8".'
+            f"A condition is a text of at most {_MOST_CHARS:,} characters.", hint='Such as "surprise > 0.8".'
         )
     return _Parser(condition, columns).parse()
 

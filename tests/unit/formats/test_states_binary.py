@@ -564,3 +564,18 @@ def test_metadata_of_an_npz_is_no_array(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"lr": 0.5', b'"lr": 0 5'))
     with pytest.raises(InvalidInputError, match="no JSON object"):
         read_state(path)
+
+
+@pytest.mark.parametrize("form", ["npz", "npy", "safetensors", "titan-memory", "tmem", "titan-protobuf"])
+def test_damage_in_a_store_is_told_by_an_export(tmp_path: Path, form: str) -> None:
+    """An array that a store cannot read is damage, and not a value that a caller gave wrongly; no file is left."""
+
+    class Damaged:
+        shape, dtype = (3,), np.dtype("f4")
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            raise CorruptionError("a byte is wrong", hint="")
+
+    with pytest.raises(CorruptionError, match="a byte is wrong"):
+        write_state(tmp_path / "out", form, {"w": Damaged()})
+    assert [] == list(tmp_path.iterdir())

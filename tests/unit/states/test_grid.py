@@ -349,6 +349,8 @@ def test_a_png_is_what_its_chunks_say() -> None:
         lambda grid: grid.apply_delta([0], [0], ["x"]),
         lambda grid: grid.apply_delta(None, None, None),
         lambda grid: grid.retrieve("x"),
+        lambda grid: grid["ab"],
+        lambda grid: grid.__setitem__(3, 1.0),
         lambda grid: grid.delta_since(3),
         lambda grid: ToroidalGrid.from_state(3),  # type: ignore[arg-type]
         lambda grid: ToroidalGrid.from_state({"cells": np.zeros((2, 2))}, 3),  # type: ignore[arg-type]

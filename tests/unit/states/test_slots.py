@@ -205,6 +205,7 @@ def test_a_table_is_made_once(states: lamina.States) -> None:
         ("surprise ** 2", None),
         ("__import__('os')", None),
         ("", None),
+        ("surprise > ٣", None),
         ("surprise > 0.5 AND NOT (access_count <= 3)", [3]),
     ],
 )

@@ -77,6 +77,39 @@ def test_what_is_derived_is_checked_and_repaired(tmp_path: Path, damage: str) ->
     assert exported(folder) == before
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM pattern WHERE seq = 3",
+        "DELETE FROM pattern WHERE seq = 2",
+        "UPDATE pattern SET merged_into = NULL WHERE seq = 2",
+        "UPDATE pattern SET merged_into = 1 WHERE seq = 2",
+        "UPDATE pattern_use SET pattern = 1",
+        "DELETE FROM pattern WHERE seq = 1",
+    ],
+)
+def test_merges_are_checked_and_repaired(tmp_path: Path, damage: str) -> None:
+    """Merged patterns that are part of nothing are found by verify; repair makes them their own, and no use is lost."""
+    base = "run the tests of the parser module quickly now please again and again"
+    names = [[f"{base} {words}"] for words in ("alpha beta", "alpha gamma", "delta gamma")]
+    with lamina.open(tmp_path / "store", embedder="none") as store:
+        for steps, count in zip(names, (2, 3, 9), strict=True):
+            store.patterns.record_many([{"steps": steps, "type": "T", "success": True}] * count)
+            store.patterns.prune()
+        assert store.verify("full").ok
+    raw(tmp_path / "store", damage)
+    with lamina.open(tmp_path / "store", embedder="none") as store:
+        assert any(problem.code == "merge-broken" for problem in store.verify("structure").problems)
+        before = 14 - (9 if "seq = 3" in damage else 0)
+        store.repair()
+        assert store.verify("full").ok
+        assert sum(pattern.uses for pattern in store.patterns.query().all()) == before
+        for steps in names:
+            before += 1
+            store.patterns.record(steps, type="T", success=True)
+            assert sum(pattern.uses for pattern in store.patterns.query().all()) == before
+
+
 def test_a_damaged_page_costs_what_was_on_it(tmp_path: Path) -> None:
     """Where the catalog is damaged, patterns and sessions that can be read are kept, and what is lost is named."""
     folder = tmp_path / "store"

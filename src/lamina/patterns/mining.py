@@ -12,7 +12,7 @@ table of sequences by sessions.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Found", "frequent_pairs", "frequent_sequences"]
+__all__ = ["Found", "frequent_pairs", "frequent_sequences", "occurrences"]
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -103,6 +103,65 @@ def frequent_sequences(
         ends = _Occurrences(number[fits], level.first[fits], level.last[fits])
         tables.append(table)
     return found
+
+
+def occurrences(
+    sequences: Sequence[Sequence[int]],
+    outcomes: Sequence[Sequence[int]],
+    results: Sequence[bool | None],
+    wanted: Collection[tuple[int, ...]],
+    *,
+    max_gap: int = 1,
+) -> list[Found]:
+    """Return where certain sequences of two steps or more occur, however rare; what occurs nowhere is left out.
+
+    Args:
+        sequences: The steps of each session, as numbers.
+        outcomes: As for :func:`frequent_sequences`, like ``results``.
+        results: How each session went.
+        wanted: Sequences.
+        max_gap: Others between two neighbours, at most.
+    """
+    steps, session, worked, names = _flat(sequences, outcomes)
+    if not len(steps):
+        return []
+    size = len(names)
+    small = {int(name): number for number, name in enumerate(names)}
+    left = [items for items in wanted if len(items) > 1 and all(item in small for item in items)]
+    number: dict[tuple[int, ...], int] = {(item,): item for item in range(size)}  # of each beginning, on its level
+    places = np.arange(len(steps))
+    ends = _Occurrences(steps, places, places)
+    found: list[Found] = []
+    length = 1
+    while left:
+        length += 1
+        begun: dict[int, list[tuple[int, ...]]] = {}
+        for items in left:
+            head = tuple(small[item] for item in items[:length])
+            begun.setdefault(number[head[:-1]] * size + head[-1], []).append(items)
+        level = _extended(ends, steps, session, gaps=range(1, max_gap + 2), size=size, pairs=None)
+        table = np.array(sorted(begun), dtype=np.int64)
+        place = _numbers(level.key, table)
+        fits = place >= 0
+        ends = _Occurrences(place[fits], level.first[fits], level.last[fits])
+        there = set(ends.key.tolist())
+        number = {tuple(small[i] for i in begun[key][0][:length]): at for at, key in enumerate(table.tolist())}
+        for at, key in enumerate(table.tolist()):
+            for items in begun[key] if at in there else ():
+                if len(items) == length:
+                    inside = ends.key == at
+                    found.append(_seen(items, session[ends.first[inside]], worked[ends.last[inside]], results))
+        left = [items for at, key in enumerate(table.tolist()) if at in there for items in begun[key]]
+        left = [items for items in left if len(items) > length]
+    return found
+
+
+def _seen(items: tuple[int, ...], session: Ints, worked: Flags, results: Sequence[bool | None]) -> Found:
+    good: dict[int, bool] = {}
+    for place, well in zip(session.tolist(), worked.tolist(), strict=True):
+        good[place] = good.get(place, False) or well
+    places = sorted(good)
+    return Found(items, places, [good[p] if results[p] is None else results[p] is True for p in places])
 
 
 def _flat(sequences: Sequence[Sequence[int]], outcomes: Sequence[Sequence[int]]) -> tuple[Ints, Ints, Flags, Ints]:
@@ -236,10 +295,10 @@ def frequent_pairs(
     keys: list[Any] = []
     places: list[int] = []
     for place, items in enumerate(sets):
-        chosen = [small[item] for item in items if item in small]
-        left_out += max(0, len(chosen) - most)
+        left_out += max(0, len(items) - most)
+        chosen = [small[item] for item in items[:most] if item in small]
         if len(chosen) > 1:
-            numbers = np.array(sorted(chosen[:most]), dtype=np.int64)
+            numbers = np.array(sorted(chosen), dtype=np.int64)
             one, other = _two_of(len(numbers))
             keys.append(numbers[one] * len(names) + numbers[other])
             places.append(place)

@@ -3,20 +3,21 @@
 * A pattern is *ineffective* where the upper end of its success rate's interval is below 0.3, or where it was not used
   for 90 days and its effectiveness is below 0.5 (both can be set).
 * Two patterns of a type are *near-duplicates* where they have as many steps, and these are alike by more than 0.85 in
-  the mean: twice the words in common, in matching stretches, by the words of both (Ratcliff and Metzener 1988). Those
-  are compared that have all words but one in common or, of long patterns, a band of MinHash, each with the most used of
-  its group. A part of a longer sequence is no duplicate of it. The one with fewer uses is merged into the other: its
-  uses move there, and recording it counts there.
+  the mean: twice the words in common, in matching stretches, by the words of both (Ratcliff and Metzener 1988). A part
+  of a longer sequence is no duplicate of it. The most used come first; each is merged into the one before it that is
+  most like it, if there is one that is not merged itself: its uses move there, and recording it counts there.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from lamina.errors import ConflictError, NotFoundError
+from lamina.errors import ConflictError, InvalidInputError, NotFoundError
+from lamina.patterns.families import part
+from lamina.patterns.likeness import Steps, duplicates
 from lamina.patterns.reports import Merge, Plan, Removal
 from lamina.patterns.rows import ACTIVE, MERGED, REMOVED, erase, refresh
 from lamina.search.outcomes import effectiveness, wilson
@@ -30,8 +31,6 @@ __all__ = ["UNDO_DAYS", "prune", "undo"]
 
 UNDO_DAYS: Final = 30
 _DAY: Final = 86_400 * 1_000_000
-_LONG: Final = 14
-"""Words from which on two patterns above the usual similarity may differ in more than one."""
 
 
 def prune(
@@ -60,7 +59,7 @@ def prune(
         return Plan(remove=remove, merge=merge, archive=tuple(old), expired=expired, dry_run=True)
     with catalog.write("pruning patterns") as writer:
         gone = _expired(writer)
-        erase(writer, gone, remember=True)
+        erase(writer, gone)
         remove = tuple(entry for entry in remove if _still_ineffective(writer, entry.id, limits))
         merge = tuple(pair for pair in merge if _number(writer, pair.id) and _number(writer, pair.into))
         if not (remove or merge or old):
@@ -133,53 +132,21 @@ def _ineffective(uses: int, successes: int, last_used: int, now: int, limits: tu
     return None
 
 
-def _near(rows: Sequence[tuple[Any, ...]], similarity: float) -> Iterable[Merge]:
-    """Yield merges: each pattern into one that is like it and used more; none is both merged and merged into."""
+def _near(rows: Sequence[tuple[Any, ...]], similarity: float) -> list[Merge]:
+    """Return merges: each pattern into the one most like it, of those that are used more and not merged themselves."""
     from lamina.search.tokens import tokens
 
-    words = [[tokens(step) for step in json.loads(row[3])] for row in rows]
-    pairs: dict[tuple[int, int], None] = {}
-    for places in _groups(rows, words):
-        keep = min(places, key=lambda place: (-rows[place][4], place))
-        pairs.update(((keep, place), None) for place in places if place != keep)
-    alike = [(value, keep, drop) for keep, drop in pairs if (value := _likeness(words[keep], words[drop])) > similarity]
-    gone: set[int] = set()
-    into: set[int] = set()
-    for value, keep, drop in sorted(alike, key=lambda entry: (-entry[0], entry[1], entry[2])):
-        if keep in gone or drop in gone or drop in into:
-            continue
-        gone.add(drop)
-        into.add(keep)
-        yield Merge(id=rows[drop][1], into=rows[keep][1], similarity=value)
-
-
-def _groups(rows: Sequence[tuple[Any, ...]], words: Sequence[Sequence[Sequence[str]]]) -> Iterable[list[int]]:
-    """Yield groups of patterns, of one type and as many steps, that may be near-duplicates."""
-    from lamina.search.duplicates import bands
-
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    long: list[int] = []
-    for place, steps in enumerate(words):
-        flat = sorted(word for step in steps for word in step)
-        head = (rows[place][2], len(steps))
-        keys = {hash((*head, *flat[:cut], "", *flat[cut + 1 :])) for cut in range(len(flat))}
-        for key in {*keys, hash((*head, *flat))}:
-            groups.setdefault((key,), []).append(place)
-        if len(flat) >= _LONG:
-            long.append(place)
-    marks = bands([[word for step in words[place] for word in step] for place in long])
-    for place, found in zip(long, marks, strict=True):
-        for band in set(found):
-            groups.setdefault((rows[place][2], len(words[place]), band), []).append(place)
-    yield from (places for places in groups.values() if len(places) > 1)
-
-
-def _likeness(one: Sequence[Sequence[str]], other: Sequence[Sequence[str]]) -> float:
-    """Return how alike the steps of two patterns are, in the mean of their pairs; 0..1."""
-    from difflib import SequenceMatcher
-
-    pairs = zip(one, other, strict=True)
-    return sum(1.0 if a == b else SequenceMatcher(None, a, b, autojunk=False).ratio() for a, b in pairs) / len(one)
+    blocks: dict[tuple[int, int], list[int]] = {}
+    words: list[Steps] = []
+    for place, row in enumerate(rows):
+        words.append(tuple(tuple(tokens(step)) for step in json.loads(row[3])))
+        blocks.setdefault((row[2], len(words[place])), []).append(place)
+    merges = []
+    for places in blocks.values():
+        places.sort(key=lambda place: (-rows[place][4], place))
+        for drop, keep, value in duplicates([words[place] for place in places], similarity):
+            merges.append(Merge(id=rows[places[drop]][1], into=rows[places[keep]][1], similarity=value))
+    return sorted(merges, key=lambda merge: (-merge.similarity, merge.id))
 
 
 def _merge(writer: Writer, pair: Merge, run: int) -> tuple[int, int]:
@@ -209,9 +176,15 @@ def undo(catalog: SqliteCatalog, id: str | None) -> Plan:
     """Take a run of pruning back: patterns and uses are as if it had not been, and what came since stays.
 
     Raises:
+        InvalidInputError: ``id`` is no string.
         NotFoundError: There is no such run, or none to undo.
         ConflictError: It is older than 30 days, or undone already.
     """
+    if id is not None and not isinstance(id, str):
+        raise InvalidInputError(
+            f"The id of a pruning is a {type(id).__name__}, not a string.",
+            hint="A pruning says its id when it is done.",
+        )
     with catalog.write("undoing a pruning") as writer:
         run, at, undone, text = _run(writer, id)
         if undone is not None:
@@ -227,7 +200,7 @@ def undo(catalog: SqliteCatalog, id: str | None) -> Plan:
         changed: set[int] = set()
         pairs = []
         for number, name, into in merged:
-            changed |= _part(writer, number)
+            changed |= part(writer, number)
             pairs.append((name, into))
         refresh(writer, sorted(changed))
         names = dict(db.execute("SELECT seq, id FROM pattern").fetchall()) if pairs else {}
@@ -264,25 +237,3 @@ def _run(writer: Writer, id: str | None) -> tuple[int, int, int | None, str]:
         "There is no pruning to undo." if id is None else f"There is no pruning {id}.",
         hint="A pruning says its id when it is done.",
     )
-
-
-def _part(writer: Writer, number: int) -> set[int]:
-    """Give a merged pattern its uses back, and those of what was merged into it before; return what changed."""
-    db = writer.db
-    family = [number]
-    for member in family:
-        family += [
-            row[0] for row in db.execute("SELECT seq FROM pattern WHERE merged_into = ? AND state = 2", (member,))
-        ]
-    changed = {number}
-    for member in family:
-        changed.update(
-            row[0] for row in db.execute("SELECT DISTINCT pattern FROM pattern_use WHERE moved_from = ?", (member,))
-        )
-        db.execute(
-            "UPDATE pattern_use SET pattern = ?1, moved_from = CASE WHEN moved_from = ?1 THEN NULL ELSE moved_from END "
-            "WHERE moved_from = ?2",
-            (number, member),
-        )
-    db.execute("UPDATE pattern SET state = ?, merged_into = NULL, prune = NULL WHERE seq = ?", (ACTIVE, number))
-    return changed

@@ -9,12 +9,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from operator import itemgetter
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from lamina.errors import InvalidInputError
 from lamina.patterns.identity import pattern_id, steps_json
-from lamina.patterns.rows import ACTIVE, DAY, MERGED, ORIGINS, REMOVED, terms_of, write_terms, write_totals
-from lamina.sessions.checks import check_files, check_id, check_line, check_number, check_strings, moment
+from lamina.patterns.rows import (
+    ACTIVE,
+    DAY,
+    FORGOTTEN,
+    MERGED,
+    ORIGINS,
+    REMOVED,
+    portions,
+    root,
+    terms_of,
+    write_terms,
+    write_totals,
+)
+from lamina.sessions.checks import check_files, check_id, check_line, check_number, check_strings, moment, safe_id
 from lamina.sessions.masking import Masker, suspicious
 from lamina.sessions.rows import SessionDraft, ensure_session, packed, unpacked
 from lamina.storage.catalog import SqliteCatalog
@@ -27,13 +39,11 @@ __all__ = ["EVENT_FIELDS", "Recorder", "Use", "check_use", "forget_uses", "recor
 EVENT_FIELDS: Final = ("steps", "type", "success", "files", "tools", "session", "description", "at", "duration")
 MAX_STEPS: Final = 200
 _BATCH: Final = 40_000
-_PORTION: Final = 500
 _PAIRS: Final = 200
 _CACHE_KB: Final = 65_536
 """Pages that a bulk write may hold in memory; with the usual 8 MB it would write them twice."""
 _PLACE: Final = itemgetter(0, 1)
 _ORIGIN: Final[Mapping[str, int]] = {name: number for number, name in enumerate(ORIGINS)}
-_T = TypeVar("_T")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,12 +85,12 @@ def check_use(values: Mapping[str, Any]) -> Use:
         raise InvalidInputError(f"success is {success!r}, not True or False.", hint="Pass how it went.")
     steps = check_strings(values["steps"], "steps", least=1, most=MAX_STEPS)
     files = check_files(values.get("files") or ())
-    tools = values.get("tools")
+    tools = tuple(dict.fromkeys(check_strings(values["tools"], "tools"))) if values.get("tools") else ()
     description = check_line(values.get("description"), "description")
-    if suspicious("\n".join((*steps, *files, description or ""))):
+    if suspicious("\n".join((kind, *steps, *files, *tools, description or ""))):
         masker = Masker()
-        steps = tuple(masker.text(step) for step in steps)
-        files = tuple(masker.text(path) for path in files)
+        kind = masker.text(kind)
+        steps, files, tools = (tuple(masker.text(line) for line in lines) for lines in (steps, files, tools))
         description = masker.line(description)
     duration = values.get("duration")
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
@@ -92,8 +102,8 @@ def check_use(values: Mapping[str, Any]) -> Use:
         success=bool(success),
         at=moment(values.get("at")),
         files=files,
-        tools=tuple(dict.fromkeys(check_strings(tools, "tools"))) if tools else (),
-        session=None if session is None else check_id(getattr(session, "id", session)),
+        tools=tools,
+        session=None if session is None else safe_id(check_id(getattr(session, "id", session))),
         description=description,
         duration=None if seconds is None else round(check_number(seconds, "duration", 0, 1e9) * 1e6),
     )
@@ -132,6 +142,8 @@ def record_many(
             if progress is not None:
                 progress(done)
 
+    if isinstance(events, (str, bytes, Mapping)) or not isinstance(events, Iterable):
+        raise InvalidInputError(f"events is a {type(events).__name__}, not a list.", hint="Pass a list of dicts.")
     for number, event in enumerate(events):
         try:
             if not isinstance(event, Mapping):
@@ -158,10 +170,16 @@ class _Totals:
 
 
 class Recorder:
-    """Writes uses in one transaction."""
+    """Writes uses in one transaction.
 
-    def __init__(self, writer: Writer) -> None:
+    Args:
+        writer: Of the transaction.
+        revive: Bring patterns back that were removed. Without it their uses are kept for undo.
+    """
+
+    def __init__(self, writer: Writer, *, revive: bool = True) -> None:
         self._writer = writer
+        self._revive = revive
         self._db = writer.db
         self._known: dict[str, tuple[int, int | None]] = {}
         self._sessions: dict[str, int] = {}
@@ -244,7 +262,7 @@ class Recorder:
         """Find or make the patterns and sessions of uses, many at a time."""
         self._look_up_patterns({use.id: use for use in uses if use.id not in self._known}.values())
         missing = {use.session: use for use in uses if use.session is not None and use.session not in self._sessions}
-        for part in _portions(list(missing)):
+        for part in portions(list(missing)):
             sql = f"SELECT id, seq FROM session WHERE id IN ({', '.join('?' * len(part))})"
             self._sessions.update(self._db.execute(sql, part).fetchall())
         for id, use in missing.items():
@@ -253,7 +271,7 @@ class Recorder:
 
     def _look_up_patterns(self, uses: Iterable[Use]) -> None:
         wanted = {use.id: use for use in uses}
-        for part in _portions(list(wanted)):
+        for part in portions(list(wanted)):
             sql = f"SELECT id, seq, state, description FROM pattern WHERE id IN ({', '.join('?' * len(part))})"
             for id, number, state, description in self._db.execute(sql, part).fetchall():
                 use = wanted.pop(id)
@@ -265,18 +283,26 @@ class Recorder:
 
     def _target(self, number: int, use: Use) -> tuple[int, int | None]:
         """Return the pattern that counts now for one that was merged, and that one; one that was removed comes back."""
-        target: int = number
-        while True:
-            rows = self._db.execute("SELECT state, merged_into FROM pattern WHERE seq = ?", (target,)).fetchall()
-            state, into = rows[0] if rows else (ACTIVE, None)
-            if state != MERGED or into is None:
-                break
-            target = into
-        if state == REMOVED:  # used again, so it is wanted
-            self._db.execute("UPDATE pattern SET state = ?, prune = NULL WHERE seq = ?", (ACTIVE, target))
-            if target == number:
-                write_terms(self._writer, [(number, terms_of(use.steps, use.description))])
+        target, state = root(self._writer, number)
+        if state == MERGED or (state == REMOVED and self._revive):  # part of nothing; or used again, so it is wanted
+            self._db.execute(
+                "UPDATE pattern SET state = ?, prune = NULL, merged_into = NULL WHERE seq = ?", (ACTIVE, target)
+            )
+        if target == number and self._revive:
+            self._remember(number, use)
         return target, None if target == number else number
+
+    def _remember(self, number: int, use: Use) -> None:
+        """Give a pattern that was deleted for good, of which only the id was kept, what it is made of."""
+        context = json.dumps(use.context, ensure_ascii=False, separators=(",", ":")) if use.context else None
+        created = now_micros() if use.created_at is None else use.created_at
+        made = self._db.execute(
+            "UPDATE pattern SET steps = ?, description = ?, context = ?, origin = ?, created_at = ? "
+            "WHERE seq = ? AND steps = ? RETURNING seq",
+            (steps_json(use.steps), use.description, context, _ORIGIN[use.origin], created, number, FORGOTTEN),
+        ).fetchall()
+        if made:
+            write_terms(self._writer, [(number, terms_of(use.steps, use.description))])
 
     def _make(self, uses: Sequence[Use]) -> None:
         if not uses:
@@ -326,7 +352,7 @@ class Recorder:
             sorted((*key, *counts) for key, counts in links.items()),
         )
         totals = []
-        for part in _portions(sorted(fresh)):
+        for part in portions(sorted(fresh)):
             for pattern, uses, successes, sessions, first, last in self._db.execute(
                 "SELECT seq, uses, successes, sessions, first_used, last_used FROM pattern "
                 f"WHERE seq IN ({', '.join('?' * len(part))})",
@@ -344,11 +370,6 @@ class Recorder:
                     )
                 )
         write_totals(self._writer, totals)
-
-
-def _portions(values: list[_T]) -> Iterator[list[_T]]:
-    for start in range(0, len(values), _PORTION):
-        yield values[start : start + _PORTION]
 
 
 def forget_uses(writer: Writer, session: int) -> list[int]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from lamina.errors import NotFoundError
 from lamina.patterns.values import Pattern
@@ -21,13 +21,17 @@ __all__ = [
     "ACTIVE",
     "COLUMNS",
     "DAY",
+    "FORGOTTEN",
     "MERGED",
     "ORIGINS",
     "REMOVED",
     "erase",
+    "family",
     "pattern_row",
+    "portions",
     "rebuild",
     "refresh",
+    "root",
     "terms_of",
     "to_patterns",
     "write_totals",
@@ -40,12 +44,50 @@ STATES: Final[tuple[State, ...]] = ("active", "removed", "merged")
 ACTIVE, REMOVED, MERGED = 0, 1, 2
 DAY: Final = 86_400 * 1_000_000
 """Microseconds of a day."""
+FORGOTTEN: Final = "[]"
+"""The steps of a pattern that was deleted for good, of which only the id is kept."""
 COLUMNS: Final = (
     "p.seq, p.id, p.type, p.steps, p.uses, p.successes, p.sessions, p.first_used, p.last_used, p.created_at, "
     "p.description, p.context, p.origin, p.state"
 )
 _BATCH = 500
 _FILE: Final = int(NameKind.FILE)
+_T = TypeVar("_T")
+
+
+def portions(values: Sequence[_T], size: int = _BATCH) -> Iterator[Sequence[_T]]:
+    """Yield values so many at a time."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def root(reader: Reader, number: int) -> tuple[int, int]:
+    """Return the pattern that counts now for one that may have been merged, and its state.
+
+    The state is MERGED only where the way there is broken (what it was merged into is not there, or leads back to it);
+    then the number is that of the last one that is there. Repair mends that.
+    """
+    seen: set[int] = set()
+    last = number
+    while number not in seen:
+        seen.add(number)
+        for state, into in reader.db.execute("SELECT state, merged_into FROM pattern WHERE seq = ?", (number,)):
+            if state != MERGED:
+                return number, state
+            last, number = number, number if into is None else into
+    return last, MERGED
+
+
+def family(reader: Reader, number: int) -> list[int]:
+    """Return a pattern and all that was merged into it, also by way of others."""
+    found = {number: None}
+    todo = [number]
+    while todo:
+        rows = reader.db.execute("SELECT seq FROM pattern WHERE merged_into = ? AND state = 2", (todo.pop(),))
+        new = [row[0] for row in rows if row[0] not in found]
+        found.update(dict.fromkeys(new))
+        todo += new
+    return list(found)
 
 
 def pattern_row(reader: Reader, id: str) -> tuple[Any, ...]:
@@ -54,16 +96,11 @@ def pattern_row(reader: Reader, id: str) -> tuple[Any, ...]:
     Raises:
         NotFoundError: There is none of this id, or it was removed.
     """
-    number: int | None = None
-    for seq, state, into in reader.db.execute("SELECT seq, state, merged_into FROM pattern WHERE id = ?", (id,)):
-        number = seq if state == ACTIVE else into if state == MERGED else None
-    while number is not None:
-        row = reader.db.execute(f"SELECT {COLUMNS}, p.merged_into FROM pattern p WHERE p.seq = ?", (number,)).fetchall()
-        if not row or row[0][13] == REMOVED:
-            break
-        if row[0][13] == ACTIVE:
-            return tuple(row[0][:14])
-        number = row[0][14]
+    for (seq,) in reader.db.execute("SELECT seq FROM pattern WHERE id = ?", (id,)).fetchall():
+        number, state = root(reader, seq)
+        if state == ACTIVE:
+            rows = reader.db.execute(f"SELECT {COLUMNS} FROM pattern p WHERE p.seq = ?", (number,)).fetchall()
+            return tuple(rows[0])
     raise NotFoundError(
         f"There is no pattern {id}.",
         hint="`lamina patterns list` shows what is there; undo brings back what was pruned.",
@@ -80,8 +117,7 @@ def to_patterns(reader: Reader, rows: Sequence[Sequence[Any]], now: int | None =
     tools: dict[int, list[str]] = defaultdict(list)
     numbers = [row[0] for row in rows]
     none: list[str] = []
-    for start in range(0, len(numbers), _BATCH):
-        part = numbers[start : start + _BATCH]
+    for part in portions(numbers):
         marks = ", ".join("?" * len(part))
         for pattern, kind, value in reader.db.execute(
             "SELECT l.pattern, n.kind, n.value FROM pattern_link l JOIN name n ON n.id = l.name "
@@ -204,28 +240,38 @@ def write_terms(writer: Writer, entries: Iterable[tuple[int, Iterable[str]]]) ->
     )
 
 
-def erase(writer: Writer, patterns: Iterable[int], *, remember: bool = False) -> None:
-    """Delete patterns for good, with their uses and all that is derived.
+def erase(writer: Writer, patterns: Iterable[int]) -> None:
+    """Delete patterns and all that was merged into them for good, with their uses and all that is derived.
 
-    Args:
-        writer: Of the transaction.
-        patterns: Their numbers.
-        remember: Keep the names of those that were learned, so that learning does not find them again in old sessions.
+    Of what learning found the bare id stays, so that it does not find it again in the same sessions.
     """
-    for pattern in patterns:
-        rows = writer.db.execute("SELECT steps, description FROM pattern WHERE seq = ?", (pattern,)).fetchall()
-        for steps, description in rows:
-            writer.db.executemany(
-                "DELETE FROM pattern_term WHERE term = ? AND pattern = ?",
-                [(term, pattern) for term in terms_of(json.loads(steps), description)],
-            )
+    db = writer.db
+    numbers = list(dict.fromkeys(member for pattern in patterns for member in family(writer, pattern)))
+    kept = [number for number in numbers if is_learned(writer, number)]
+    for number in numbers:
+        for steps, description in db.execute("SELECT steps, description FROM pattern WHERE seq = ?", (number,)):
+            terms = [(term, number) for term in terms_of(json.loads(steps), description)]
+            db.executemany("DELETE FROM pattern_term WHERE term = ? AND pattern = ?", terms)
         for table in ("pattern_use", "pattern_day", "pattern_link"):
-            writer.db.execute(f"DELETE FROM {table} WHERE pattern = ?", (pattern,))
-        writer.db.execute("DELETE FROM pattern WHERE merged_into = ? AND state = 2", (pattern,))
-        if remember:
-            writer.db.execute("UPDATE pattern SET prune = NULL WHERE seq = ? AND origin = 1", (pattern,))
-            write_totals(writer, [(pattern, 0, 0, 0, 0, 0)])
-        writer.db.execute("DELETE FROM pattern WHERE seq = ?1 AND (origin <> 1 OR ?2 = 0)", (pattern, int(remember)))
+            db.execute(f"DELETE FROM {table} WHERE pattern = ?", (number,))
+        if number not in kept:
+            db.execute("DELETE FROM pattern WHERE seq = ?", (number,))
+    db.executemany(
+        "UPDATE pattern SET state = ?, prune = NULL, merged_into = NULL, origin = 1, steps = ?, description = NULL, "
+        "context = NULL WHERE seq = ?",
+        [(REMOVED, FORGOTTEN, number) for number in kept],
+    )
+    write_totals(writer, [(number, 0, 0, 0, 0, 0) for number in kept])
+
+
+def is_learned(reader: Reader, number: int) -> bool:
+    """Return whether learning found a pattern, be it the first to do so or not."""
+    rows = reader.db.execute(
+        "SELECT 1 FROM pattern WHERE seq = ?1 AND origin = 1 UNION ALL SELECT 1 FROM pattern_use WHERE learned = 1 "
+        "AND (moved_from = ?1 OR pattern = ?1 AND moved_from IS NULL) LIMIT 1",
+        (number,),
+    )
+    return bool(rows.fetchall())
 
 
 def rebuild(writer: Writer) -> int:

@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator
 
 from lamina.errors import LaminaError
+from lamina.patterns.families import broken, mend
 from lamina.patterns.identity import pattern_id
-from lamina.patterns.rows import rebuild, terms_of
+from lamina.patterns.rows import FORGOTTEN, REMOVED, rebuild, terms_of
 from lamina.patterns.traces import unpack_trace
 from lamina.sessions.archive import archived_events
 from lamina.storage.codecs import BodyCodec
@@ -46,11 +47,21 @@ def problems(reader: Reader, checked: dict[str, int]) -> Iterator[Problem]:
         "SELECT seq FROM pattern_use u WHERE NOT EXISTS (SELECT 1 FROM pattern p WHERE p.seq = u.pattern)"
     ):
         yield _problem("use-orphaned", f"use {seq}", f"use {seq} belongs to a pattern that is not there")
+    for _, id in broken(reader):
+        message = f"pattern {id} was merged into one that is not there"
+        yield _problem("merge-broken", f"pattern {id}", message)
+    for (seq,) in db.execute(
+        "SELECT u.seq FROM pattern_use u JOIN pattern p ON p.seq = u.pattern WHERE p.state = 2 UNION ALL "
+        "SELECT seq FROM pattern_use WHERE moved_from IS NOT NULL AND moved_from NOT IN (SELECT seq FROM pattern)"
+    ):
+        yield _problem("merge-broken", f"use {seq}", f"use {seq} does not count for the pattern it should")
     for (seq,) in db.execute(
         "SELECT seq FROM session_event e WHERE NOT EXISTS (SELECT 1 FROM session s WHERE s.seq = e.session)"
     ):
         yield _problem("event-orphaned", f"event {seq}", f"event {seq} belongs to a session that is not there")
-    for id, steps, kind in db.execute("SELECT id, steps, type FROM pattern"):
+    for id, steps, kind in db.execute(
+        "SELECT id, steps, type FROM pattern WHERE state <> ? OR steps <> ?", (REMOVED, FORGOTTEN)
+    ):
         try:
             good = pattern_id(reader.name(kind) or "", [str(step) for step in json.loads(steps)]) == id
         except (ValueError, TypeError):
@@ -109,4 +120,5 @@ def rebuild_patterns(writer: Writer) -> None:
     for number, trace in db.execute("SELECT seq, trace FROM session WHERE trace IS NOT NULL").fetchall():
         if unpack_trace(trace) is None:
             db.execute("UPDATE session SET trace = NULL, learned = -1 WHERE seq = ?", (number,))
+    mend(writer)
     rebuild(writer)

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lamina import Patterns, Store
-from lamina.patterns.mining import frequent_pairs, frequent_sequences
+import lamina
+from lamina import InvalidInputError, NotFoundError, Patterns, Store
+from lamina.patterns import evidence
+from lamina.patterns.mining import frequent_pairs, frequent_sequences, occurrences
 from lamina.patterns.traces import Trace, pack_trace, unpack_trace
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
@@ -76,6 +78,27 @@ def test_sequences_equal_those_of_brute_force(sequences: list[list[int]], suppor
 
     assert {entry.items: set(entry.sessions) for entry in found} == expected
     assert all(all(entry.worked) for entry in found)
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1)), max_size=9), max_size=8),
+    st.lists(st.sampled_from([True, False, None]), min_size=8, max_size=8),
+    st.integers(0, 2),
+    st.sets(st.lists(st.integers(0, 4), min_size=2, max_size=4).map(tuple), max_size=5),
+)
+def test_what_is_looked_for_is_found_where_it_is_however_rare(
+    calls: list[list[tuple[int, int]]], results: list[bool | None], gap: int, wanted: set[tuple[int, ...]]
+) -> None:
+    """Sequences that are named are found in the sessions, and with the outcomes, that mining finds for them."""
+    sequences, outcomes = [[x for x, _ in s] for s in calls], [[x for _, x in s] for s in calls]
+    found = occurrences(sequences, outcomes, results[: len(calls)], wanted, max_gap=gap)
+    mined = frequent_sequences(sequences, outcomes, results[: len(calls)], min_support=1, max_gap=gap)
+    there = {entry.items: (list(entry.sessions), list(entry.worked)) for entry in found}
+
+    assert {entry.items for entry in mined} & wanted <= there.keys() <= wanted
+    for entry in mined:
+        if entry.items in wanted:
+            assert there[entry.items] == (list(entry.sessions), list(entry.worked))
 
 
 def test_a_sequence_worked_as_its_session_did() -> None:
@@ -159,6 +182,194 @@ def test_learning_again_adds_only_what_is_new(p: Patterns, store: Store) -> None
     assert (more.new_sessions, more.patterns) == (2, ())
     assert steps(p, "open", "edit") == (4, 4)
     assert store.verify("full").ok
+
+
+def test_a_session_that_grows_gives_its_evidence_again(p: Patterns, store: Store) -> None:
+    """An unrelated call takes nothing away, though the pattern is in fewer sessions than is asked for by now."""
+    session(store, "s0", ["Read", "Edit"])
+    session(store, "s1", ["Read", "Edit"])
+    p.learn(min_support=2)
+    store.sessions.call("s0", "Bash", arguments={"command": "pytest"})
+    p.learn(min_support=3)
+
+    assert steps(p, "open", "edit") == (2, 2)
+
+
+def test_what_was_found_gets_its_evidence_however_rare_it_has_become(p: Patterns, store: Store) -> None:
+    """Three of ten sessions had it; after 300 others the fourth is counted, though four are too few to be found."""
+    for number in range(3):
+        session(store, f"s{number}", ["Rare", "Odd"])
+    p.learn()
+    for number in range(3, 400):
+        session(store, f"s{number}", ["Read"], None)
+    session(store, "s400", ["Rare", "Odd"])
+    report = p.learn()
+
+    assert report.min_support == 5
+    assert steps(p, "Rare", "Odd", type="EffectiveToolSequence") == (4, 4)
+
+
+Run = tuple[list[tuple[str, bool]], str | None]
+RUNS = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.sampled_from(["Read", "Edit", "Grep", "Task"]), st.booleans()), min_size=1, max_size=7),
+        st.sampled_from(["success", "failure", None]),
+    ),
+    min_size=2,
+    max_size=9,
+)
+
+
+def known(p: Patterns) -> dict[str, tuple[object, ...]]:
+    """Every figure of what was learned, but for times."""
+    return {x.id: (x.steps, x.uses, x.successes, x.sessions, x.files, x.tools) for x in p.query().all()}
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(RUNS, st.data())
+def test_learning_bit_by_bit_is_learning_at_once(
+    tmp_path_factory: pytest.TempPathFactory, runs: list[Run], data: st.DataObject
+) -> None:
+    """However sessions come, grow, end, are archived or are looked at, both ways count the same of what both know."""
+
+    def call(store: Store, number: int, first: int, last: int) -> None:
+        for place in range(first, last):
+            tool, well = runs[number][0][place]
+            file = {"file_path": f"f{place % 3}.py"} if tool in ("Read", "Edit") else None
+            error = None if well else "ValueError: bad"
+            at = START + timedelta(minutes=place)
+            store.sessions.call(f"s{number}", tool, arguments=file, error=error, at=at)
+
+    folder = tmp_path_factory.mktemp("learn")
+    with (
+        lamina.open(folder / "once", embedder="none", durability="relaxed") as once,
+        lamina.open(folder / "bits", embedder="none", durability="relaxed") as bits,
+    ):
+        for number, (calls, outcome) in enumerate(runs):
+            once.sessions.start(f"s{number}", at=START)
+            call(once, number, 0, len(calls))
+            if outcome is not None:
+                once.sessions.end(f"s{number}", outcome=outcome, at=START + timedelta(hours=1))  # type: ignore[arg-type]
+            bits.sessions.start(f"s{number}", at=START)
+        once.patterns.learn(min_support=2)
+        there = [0] * len(runs)
+        for _ in range(data.draw(st.integers(1, 4), label="steps")):
+            for number in data.draw(st.lists(st.integers(0, len(runs) - 1), max_size=6), label="sessions"):
+                last = data.draw(st.integers(there[number], len(runs[number][0])))
+                call(bits, number, there[number], last)
+                there[number] = last
+                if runs[number][1] is not None and data.draw(st.booleans()):
+                    said = data.draw(st.sampled_from(["success", "failure"]))
+                    bits.sessions.end(f"s{number}", outcome=said, at=START)  # type: ignore[arg-type]
+                if data.draw(st.integers(0, 3)) == 0:
+                    bits.sessions.archive([f"s{number}"])
+            some = data.draw(st.none() | st.lists(st.sampled_from([f"s{n}" for n in range(len(runs))])))
+            bits.patterns.learn(some, min_support=2)
+        for number, (calls, outcome) in enumerate(runs):
+            call(bits, number, there[number], len(calls))
+            if outcome is not None:
+                bits.sessions.end(f"s{number}", outcome=outcome, at=START + timedelta(hours=1))  # type: ignore[arg-type]
+        bits.patterns.learn(min_support=2)
+        assert bits.patterns.learn(min_support=2).uses == 0
+        one, other = known(once.patterns), known(bits.patterns)
+        assert one.keys() <= other.keys()
+        assert {id: facts for id, facts in other.items() if id in one} == one
+        assert bits.verify("full").ok
+
+
+def test_a_kill_while_writing_is_made_up_for(p: Patterns, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new pattern whose evidence in older sessions was not all written gets the rest of it the next time."""
+    for number in range(2):
+        session(store, f"s{number}", ["Read", "Edit"])
+    p.learn()
+    session(store, "s2", ["Read", "Edit"])
+    monkeypatch.setattr(evidence, "_USES_AT_ONCE", 1)
+
+    def stop(done: int, _: int) -> None:
+        written.append(done)
+        if len(written) == 3:  # after the trace and two of three parts
+            raise KeyboardInterrupt
+
+    written: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        p.learn(progress=stop)
+    assert steps(p, "open", "edit") == (2, 2)
+    p.learn()
+
+    assert steps(p, "open", "edit") == (3, 3)
+    assert store.verify("full").ok
+
+
+def test_what_another_process_changes_meanwhile_is_learned_the_next_time(p: Patterns, store: Store) -> None:
+    """A session that ends or grows between being read and being written is not taken for learned."""
+    for number in range(3):
+        session(store, f"s{number}", ["Read", "Edit"], None)
+    done: list[int] = []
+
+    def meanwhile(number: int, _: int) -> None:
+        if not done:
+            store.sessions.end("s0", outcome="failure", at=START)
+            store.sessions.call("s1", "Grep")
+        done.append(number)
+
+    p.learn(progress=meanwhile)
+    p.learn()
+
+    assert steps(p, "open", "edit") == (3, 2)
+    assert p.learn().new_sessions == 0
+
+
+def test_what_was_deleted_stays_away_until_it_is_recorded(p: Patterns, store: Store) -> None:
+    """Learning does not find a deleted pattern again, in no session; recorded by hand it begins anew."""
+    for number in range(3):
+        session(store, f"s{number}", ["Read", "Edit"])
+    p.learn()
+    (gone,) = [x for x in p.query().of_type("StepSequence").all() if x.steps == ("open", "edit")]
+    p.delete(gone.id)
+    session(store, "s3", ["Read", "Edit"])
+    p.learn()
+
+    assert steps(p, "open", "edit") is None
+    assert p.stats()["removed"] == 0
+    assert store.verify("full").ok
+    with pytest.raises(NotFoundError):
+        p.get(gone.id)
+    again = p.record(["open", "edit"], type="StepSequence", success=True, description="by hand")
+    assert (again.id, again.uses, again.origin, again.description) == (gone.id, 1, "recorded", "by hand")
+    assert [x.id for x in p.query().matching("open hand").all()] == [gone.id]
+    assert store.verify("full").ok
+    store.repair()
+    assert p.get(gone.id).uses == 1
+
+
+def test_what_was_pruned_stays_away_and_misses_nothing(p: Patterns, store: Store) -> None:
+    """Evidence of a removed pattern is kept while it is away, so that undo brings it back whole."""
+    for number in range(3):
+        session(store, f"s{number}", ["Read", "Edit"])
+    p.learn()
+    plan = p.prune(unused_days=0, min_effectiveness=1)
+    session(store, "s3", ["Read", "Edit"])
+    p.learn()
+    assert p.query().all() == []
+    p.undo(plan.id)
+
+    assert steps(p, "open", "edit") == (4, 4)
+    assert store.verify("full").ok
+
+
+@pytest.mark.parametrize("wrong", ["r1", 5, b"r1", [3]])
+def test_sessions_to_learn_from_are_a_list_of_ids(p: Patterns, wrong: object) -> None:
+    """A string is not read letter by letter, and what is no list is told."""
+    with pytest.raises(InvalidInputError):
+        p.learn(wrong)  # type: ignore[arg-type]
+
+
+def test_a_session_to_learn_from_is_there(p: Patterns, store: Store) -> None:
+    """One that is not there is told, with those that are."""
+    session(store, "run-1", ["Read", "Edit"])
+    with pytest.raises(NotFoundError, match="run-7") as caught:
+        p.learn(["run-1", "run-7"])
+    assert "run-1" in (caught.value.hint or "")
 
 
 def test_an_outcome_that_comes_later_is_learned(p: Patterns, store: Store) -> None:

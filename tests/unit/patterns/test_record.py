@@ -86,6 +86,14 @@ def test_many_are_recorded_like_one_by_one(p: Patterns, store: Store) -> None:
     assert store.verify("full").ok
 
 
+@pytest.mark.parametrize("wrong", [None, 5, "abc", {"steps": ["a"], "type": "T", "success": True}])
+def test_many_uses_are_a_list(p: Patterns, wrong: Any) -> None:
+    """What is no list of events is refused as our error, and nothing is written."""
+    with pytest.raises(InvalidInputError, match="events"):
+        p.record_many(wrong)
+    assert p.query().all() == []
+
+
 def test_secrets_do_not_reach_a_pattern(p: Patterns) -> None:
     """Steps, files and descriptions are masked."""
     key = "sk-" + "a1B2c3D4e5F6g7H8i9J0"

@@ -151,10 +151,10 @@ def delete_command(shell: Shell, /, *, name: str, ref: str | None, dry_run: bool
     with shell.open(write=not dry_run) as store:
         count = _doomed(store, name, ref)
         if not dry_run:
-            if not confirm(shell, f"Delete {what} ({count:,} version{'' if count == 1 else 's'})?", yes=yes):
+            if not confirm(shell, f"Delete {what}?", yes=yes):
                 return ExitCode.OK
             count = store.states.delete(name, ref)
-    versions = f"{count:,} version{'' if count == 1 else 's'}"
+    versions = f"{count:,} version{'' if count == 1 else 's'}" if count else "the name alone"
     said = f"Would delete {clean(what)}, {versions}." if dry_run else f"Deleted {clean(what)}, {versions}."
     shell.emit({"name": name, "ref": ref, "versions": count, "dry_run": dry_run}, lambda: [said])
     if count and not dry_run and not shell.json:

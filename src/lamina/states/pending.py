@@ -33,6 +33,7 @@ class PendingVersion:
         self._version: Version | None = None
         self._error: BaseException | None = None
         self._told = False
+        self._worker = 0
 
     def done(self) -> bool:
         """Return whether it has ended, one way or the other."""
@@ -61,6 +62,11 @@ class PendingVersion:
         if self._error is not None:
             self._told = True
             raise self._error
+
+    @property
+    def own(self) -> bool:
+        """Whether the thread that asks does the work, in its ``progress``: it cannot wait for itself."""
+        return self._worker == threading.get_ident()
 
     @property
     def untold(self) -> bool:
@@ -100,11 +106,13 @@ class PendingVersion:
 
     def run(self, work: Callable[[], Version]) -> None:
         """Do the work, in the thread that calls."""
+        self._worker = threading.get_ident()
         try:
             self._version = work()
         except BaseException as error:  # noqa: BLE001 - whatever it is, the caller must hear of it
             self._error = error
         finally:
+            self._worker = 0
             self._done.set()
 
 
@@ -124,7 +132,7 @@ class Background:
         """
         with self._lock:
             keys = [key for key in self._pending if name in (None, key[0]) and branch in (None, key[1])]
-            waited = [(key, self._pending[key]) for key in keys]
+            waited = [(key, self._pending[key]) for key in keys if not self._pending[key].own]
         for _, pending in waited:
             pending._done.wait()  # noqa: SLF001 - one idea, two classes
         for key, pending in waited:
@@ -148,7 +156,7 @@ class Background:
         first: LaminaError | None = None
         while True:
             with self._lock:
-                if not self._pending:
+                if all(pending.own for pending in self._pending.values()):
                     break
             try:
                 self.settle()

@@ -357,3 +357,17 @@ def test_what_was_nested_comes_back_nested(states: lamina.States) -> None:
         states.commit("t", wrong)
         with states.open("t") as state, pytest.raises(InvalidInputError, match="in dicts"):
             state.nested()
+
+
+def test_a_commit_in_the_background_does_not_wait_for_itself(states: lamina.States) -> None:
+    """What tells of its progress may look at the state; it sees what was there before."""
+    states.commit("s", {"a": np.zeros(3)})
+    seen: list[int] = []
+
+    def look(done: int, total: int) -> None:
+        assert done == total
+        seen.append(len(states.log("s")))
+
+    states.commit("s", {"a": np.ones(3)}, wait=False, progress=look).result(10)
+    assert [1] == seen
+    assert 2 == len(states.log("s"))

@@ -202,14 +202,14 @@ def plan_lines(plan: Plan, paint: Paint, width: int, most: int = 20) -> Iterator
 
 
 def session_line(session: Session, paint: Paint, width: int) -> str:
-    """A session on one line."""
+    """A session on one line: id, begin, outcome, calls, title."""
     outcome = {"success": paint.green("ok  "), "failure": paint.red("fail"), None: "    "}[session.outcome]
+    begun, id = local(session.started_at), clean(session.id)
     calls = f"{session.calls:,} call{'' if session.calls == 1 else 's'}"
     errors = f", {session.errors:,} error{'' if session.errors == 1 else 's'}" if session.errors else ""
     rest = [calls + errors, "archived" if session.archived else "", session.title or session.project or ""]
-    id = clean(session.id)
-    line = one_line(" · ".join(part for part in rest if part), max(10, width - 25 - columns(id)))
-    return f"{paint.dim(local(session.started_at))}  {outcome} {paint.cyan(id)}  {line}"
+    line = one_line(" · ".join(part for part in rest if part), max(10, width - columns(id) - len(begun) - 9))
+    return f"{paint.cyan(id)}  {paint.dim(begun)}  {outcome} {line}"
 
 
 def session_lines(session: Session, paint: Paint) -> Iterator[str]:

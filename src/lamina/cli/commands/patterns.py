@@ -152,7 +152,7 @@ def trends_command(shell: Shell, /, *, weeks: int, tz: str, limit: int, until: d
     end = until or datetime.now(UTC)
     with shell.open() as store:
         every = store.patterns.trends(weeks=weeks, limit=10_000, tz=tz, now=end)
-        moving = [trend for trend in every if trend.confidence > 0]
+        moving = [trend for trend in every if trend.direction != "unknown"]
         found = (every if shell.json else moving)[:limit]
         steps = {trend.id: " → ".join(store.patterns.get(trend.id).steps) for trend in found}
         empty = not every and not store.patterns.query().limit(1).all()
@@ -185,12 +185,12 @@ def _no_trend(trends: list[Trend]) -> str:
     weeks = {week.start for trend in trends for week in trend.weeks if week.count}
     if len(weeks) == 1:
         return "All uses lie in one week; a trend needs two."
-    return "No trend: each pattern was used in one week only, or always went the same way."
+    return "Each pattern was used in one week only; a trend needs two."
 
 
 def _rest(every: list[Trend], moving: list[Trend]) -> str:
     left = len(every) - len(moving)
-    return f"; {left:,} have one week or one outcome" if left else ""
+    return f"; {left:,} others in one week only" if left else ""
 
 
 @command.command("learn", cls=Command)

@@ -54,11 +54,29 @@ class Worker:
         self.process = self._start(max(self.tried, default=-1) + 1)
 
 
+def _learned(store: lamina.Store) -> dict[str, tuple[int, int]]:
+    """Learn from what is left to learn from; return uses and successes that learning found of each pattern."""
+    store.patterns.learn(min_support=2)
+    with store._catalog.read() as reader:
+        return {
+            id: (uses, good)
+            for id, uses, good in reader.db.execute(
+                "SELECT p.id, count(*), sum(u.success) FROM pattern_use u "
+                "JOIN pattern p ON p.seq = coalesce(u.moved_from, u.pattern) WHERE u.learned = 1 GROUP BY p.id"
+            )
+        }
+
+
 def test_recording_querying_and_pruning_with_kills(tmp_path: Path, tell: Tell) -> None:
-    """Four record, two query, one prunes, all are killed again and again: no use is lost or counted twice."""
+    """Four record, two query, others prune, learn and delete, all killed again and again: no use is lost or doubled.
+
+    Patterns are merged into such as are merged themselves later on; what is deleted has a type of its own. In the end
+    learning from what is there adds up to what learning from it all at once in another store does.
+    """
     folder = tmp_path / "store"
     lamina.open(folder, embedder="none").close()
     roles = [("record", str(number)) for number in range(4)] + [("query", "0"), ("query", "1"), ("prune", "0")]
+    roles += [("learn", "0"), ("delete", "0")]
     workers = [Worker(folder, role, name) for role, name in roles]
     rng = random.Random(5)
     until = time.monotonic() + SECONDS
@@ -73,8 +91,31 @@ def test_recording_querying_and_pruning_with_kills(tmp_path: Path, tell: Tell) -
     with lamina.open(folder, embedder="none") as store:
         assert store.verify("full").ok
         with store._catalog.read() as reader:
-            rows = Counter(row[0] for row in reader.db.execute("SELECT at FROM pattern_use"))
-            active = reader.db.execute("SELECT coalesce(sum(uses), 0) FROM pattern").fetchall()[0][0]
+            rows = Counter(
+                row[0]
+                for row in reader.db.execute(
+                    "SELECT u.at FROM pattern_use u JOIN pattern p ON p.seq = u.pattern JOIN name n ON n.id = p.type "
+                    "WHERE n.value = 'T'"
+                )
+            )
+            doubled = reader.db.execute(
+                "SELECT count(*) FROM pattern_use WHERE learned = 1 "
+                "GROUP BY session, coalesce(moved_from, pattern) HAVING count(*) > 1"
+            ).fetchall()
+            active = reader.db.execute(
+                "SELECT coalesce(sum(uses), 0) FROM pattern p JOIN name n ON n.id = p.type WHERE n.value = 'T'"
+            ).fetchall()[0][0]
+        learned = _learned(store)
+        with lamina.open(tmp_path / "again", embedder="none") as other:
+            lines = tmp_path / "sessions.jsonl"
+            lines.write_text("".join(store.sessions.lines()), encoding="utf-8")
+            other.sessions.import_file(lines)
+            anew = _learned(other)
+    assert not doubled
+    assert {id: facts for id, facts in learned.items() if id in anew} == {
+        id: facts for id, facts in anew.items() if id in learned
+    }
+    assert anew
     assert max(rows.values(), default=0) <= 1
     assert active == sum(rows.values())
     acknowledged = 0
@@ -84,6 +125,6 @@ def test_recording_querying_and_pruning_with_kills(tmp_path: Path, tell: Tell) -
         acknowledged += len(worker.done)
     assert acknowledged > 0
     tell(
-        "patterns, seven processes",
+        "patterns, nine processes",
         {"kills": sum(worker.kills for worker in workers), "acknowledged uses": acknowledged, "lost": 0, "doubled": 0},
     )

@@ -1,4 +1,4 @@
-"""Processes that record, query and prune patterns of one store at once, until they are killed.
+"""Processes that record, query, prune, learn and delete patterns of one store at once, until they are killed.
 
 Started as ``python -m lamina.testing._pattern_work FOLDER ROLE NAME SECONDS``. A recorder says on standard output, a
 line each, the number of a use before it is written (``try N``) and when it is durable (``done N``); every use has a
@@ -17,15 +17,19 @@ from lamina.errors import LockedError, NotFoundError
 from lamina.store import Store
 from lamina.store import open as open_store
 
-__all__ = ["PATTERN_START", "RECORDERS_APART", "moment_of"]
+__all__ = ["DELETED_TYPE", "PATTERN_START", "RECORDERS_APART", "moment_of"]
 
 PATTERN_START = datetime(2026, 1, 1, tzinfo=UTC)
 RECORDERS_APART = 10_000_000
 """Microseconds between the first uses of two recorders."""
+DELETED_TYPE = "U"
+"""Patterns of this type are deleted now and then; those of all others are not."""
 _STEPS = (
     ["open the file", "edit it", "run its tests"],
     ["open the file", "edit it", "run all tests"],
     ["open a file", "edit it", "run its tests"],
+    ["open a file", "edit it", "run all tests"],
+    ["open a file now", "edit it", "run all tests"],
     ["guess", "hope"],
     ["read the log", "fix the cause", "run its tests"],
 )
@@ -85,12 +89,43 @@ def _prune(store: Store, rng: random.Random) -> None:
     time.sleep(0.02)
 
 
+def _learn(store: Store, rng: random.Random) -> None:
+    """Say something of a few sessions, and learn from what is there."""
+    for _ in range(3):
+        id = f"learn-{rng.randrange(30)}"
+        run = store.sessions.start(id)
+        for tool in rng.choice((("Read", "Edit", "Bash"), ("Read", "Edit"), ("Grep", "Read"), ("Edit", "Bash"))):
+            run.call(tool, ok=rng.random() < 0.8)
+        if rng.random() < 0.5:
+            store.sessions.end(id, outcome=rng.choice(("success", "failure")))
+    store.patterns.learn(min_support=2)
+    time.sleep(0.02)
+
+
+def _delete(store: Store, rng: random.Random) -> None:
+    """Record patterns that are like each other, so that they are merged, and delete one of them."""
+    for _ in range(rng.randrange(1, 6)):
+        store.patterns.record(rng.choice(_STEPS), type=DELETED_TYPE, success=rng.random() < 0.5, session="shared")
+    found = store.patterns.query().of_type(DELETED_TYPE).all()
+    if found and rng.random() < 0.4:
+        try:
+            store.patterns.delete(rng.choice(found).id)
+        except NotFoundError:
+            return  # it was pruned in between
+    time.sleep(0.02)
+
+
 def _work(folder: str, role: str, name: str, seconds: float) -> None:
     rng = random.Random(f"{role}{name}{time.time_ns()}")
     until = time.monotonic() + seconds
     recorder, _, first = name.partition(":")
     number = int(first or 0)
-    roles: dict[str, Callable[[Store, random.Random], None]] = {"query": _query, "prune": _prune}
+    roles: dict[str, Callable[[Store, random.Random], None]] = {
+        "query": _query,
+        "prune": _prune,
+        "learn": _learn,
+        "delete": _delete,
+    }
     with open_store(folder, embedder="none") as store:
         while time.monotonic() < until:
             try:

@@ -370,19 +370,25 @@ def import_command(shell: Shell, /, *, path: str, form: str | None) -> ExitCode:
 @dry_run_option
 @pass_shell
 def delete_command(shell: Shell, /, *, ids: tuple[str, ...], yes: bool, dry_run: bool) -> ExitCode:
-    """Delete patterns with all of their uses, for good."""
+    """Delete patterns with their uses, for good.
+
+    What was merged into one is its own again; of one that was merged, only its own uses go.
+    """
     with shell.open(write=not dry_run) as store:
-        found = list({pattern.id: pattern for pattern in map(store.patterns.get, ids)}.values())
+        found = {id: store.patterns.get(id) for id in ids}
         if dry_run or not yes:
-            for line in pattern_table(found, shell.err, shell.width):
+            for line in pattern_table(list({x.id: x for x in found.values()}.values()), shell.err, shell.width):
                 shell.say(line)
+            for id, pattern in found.items():
+                if id != pattern.id:
+                    shell.say(f"{id} is a part of {pattern.id}; only what it brought along goes")
         count = f"{len(found):,} pattern{'' if len(found) == 1 else 's'}"
         if not dry_run:
             if not confirm(shell, f"Delete {count}?", yes=yes):
                 return ExitCode.FAILURE
-            for pattern in found:
-                store.patterns.delete(pattern.id)
-    document = {"dry_run": dry_run, "deleted": [] if dry_run else [pattern.id for pattern in found]}
+            for id in found:
+                store.patterns.delete(id)
+    document = {"dry_run": dry_run, "deleted": [] if dry_run else list(found)}
     shell.emit(document, lambda: [f"{'would delete' if dry_run else 'deleted'} {count}"])
     return ExitCode.OK
 

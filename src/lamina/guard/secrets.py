@@ -1,10 +1,11 @@
 """Secrets in a text that is about to be shared: found by kind and line, never shown.
 
 A text is first asked for literals that some kind of secret must hold, in one search; most have none and cost nothing
-more. Then the kinds of :mod:`lamina.guard.kinds` are tried, and the vendors' rules of the detect-secrets package
-beside them, imported the first time that one of their literals appears. Its rules are used as patterns only: its
-verification, which asks the vendor over the network, is never called, and its rules that guess from entropy, from a
-variable's name or from an IP address are left out, since prose, hashes and ids set them off.
+more. Then the kinds of :mod:`lamina.guard.kinds` are tried, as :mod:`lamina.guard.spans` does for masking, and the
+vendors' rules of the detect-secrets package beside them, imported the first time that one of their literals appears.
+Its rules are used as patterns only: its verification, which asks the vendor over the network, is never called, and its
+rules that guess from entropy, from a variable's name or from an IP address are left out, since prose, hashes and ids
+set them off.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from lamina.guard.kinds import KINDS, is_placeholder
+from lamina.guard.keywords import KeywordSearch
+from lamina.guard.spans import Span, exact_spans
+from lamina.guard.values import is_placeholder
 
 __all__ = ["Secret", "find_secrets"]
 
@@ -58,9 +61,6 @@ _WINDOW_BEFORE, _WINDOW_AFTER, _LONGEST = 250, 1000, 400
 _SHORTEST = 12
 """Characters of the shortest find of detect-secrets that is heard; some of its rules answer with a part."""
 
-# Letters from the rarest in English prose to the most frequent (Lewand, Cryptological Mathematics, 2000).
-_RARE_FIRST = "zqxjkvbpygfwmucldrhsnioate"
-
 
 def find_secrets(text: str) -> tuple[Secret, ...]:
     """Return the secrets that a text holds, by line; each kind once a line.
@@ -71,38 +71,27 @@ def find_secrets(text: str) -> tuple[Secret, ...]:
     Args:
         text: Any text; a text without any keyword costs about a microsecond per hundred characters.
     """
-    if not _prefilter().search(text):
+    spans = [*exact_spans(text), *_vendors(text)]
+    if not spans:
         return ()
-    lowered = text.lower()
     found: list[tuple[int, str]] = []
     covered = bytearray(len(text))  # what is of one kind is not said to be of a more general one as well
-    for start, stop, kind in (*_own(text, lowered), *_vendors(text, lowered)):
+    for start, stop, kind in spans:
         if covered.find(1, start, stop) < 0:
             covered[start:stop] = b"\1" * (stop - start)
             found.append((start, kind))
-    if not found:
-        return ()
     breaks = [match.start() for match in re.finditer("\n", text)]
     places = {(bisect_right(breaks, start) + 1, kind) for start, kind in found}
     return tuple(Secret(kind, line) for line, kind in sorted(places))
 
 
-def _own(text: str, lowered: str) -> Iterator[tuple[int, int, str]]:
-    """Yield what the kinds of this project find: start, stop, kind."""
-    for kind in KINDS:
-        if not _present(kind.keywords, text, lowered):
-            continue
-        for match in kind.pattern.finditer(text):
-            value = match.lastgroup or 0
-            if not is_placeholder(match[value]) and (kind.check is None or kind.check(match)):
-                yield match.start(), match.end(value), kind.name
-
-
-def _vendors(text: str, lowered: str) -> Iterator[tuple[int, int, str]]:
+def _vendors(text: str) -> Iterator[Span]:
     """Yield what the rules of detect-secrets find, boundaries and placeholders judged as for our own."""
-    for module, name, kind, keywords in _VENDOR_RULES:
+    called = sorted(_vendor_search().called(text))
+    lowered = text.lower() if called else ""
+    for module, name, kind, keywords in (_VENDOR_RULES[number] for number in called):
         called_for = _present(keywords, text, lowered)
-        rule = _vendor_rule(module, name) if called_for else None
+        rule = _vendor_rule(module, name)
         if rule is None:
             continue
         for first, window in _windows(text, called_for):
@@ -142,35 +131,5 @@ def _windows(text: str, keywords: list[str]) -> Iterator[tuple[int, str]]:
 
 
 @cache
-def _prefilter() -> re.Pattern[str]:
-    """Return one pattern that finds the first keyword of any kind.
-
-    Each keyword is looked for by its rarest character, the rest beside it by looking back and ahead: so the search
-    stops at few places, which makes it several times faster than the plain alternation.
-    """
-    lists = [kind.keywords for kind in KINDS] + [rule[3] for rule in _VENDOR_RULES]
-    keywords = {keyword for keywords in lists for keyword in keywords}
-    anchors: dict[str, set[str]] = {}
-    for keyword in keywords:
-        if any(other in keyword for other in keywords - {keyword}):
-            continue  # the shorter one finds it
-        any_case = keyword.islower()
-        place = min(range(len(keyword)), key=lambda at: _frequency(keyword[at]))
-        before, anchor, after = (
-            "".join(_either(char) if any_case else re.escape(char) for char in part)
-            for part in (keyword[:place], keyword[place], keyword[place + 1 :])
-        )
-        for char in {keyword[place], keyword[place].upper() if any_case else keyword[place]}:
-            anchors.setdefault(char, set()).add((f"(?<={before}{anchor})" if before else "") + after)
-    # Literal first characters, no classes: the engine skips to them in one step, and tries the frequent ones first.
-    ordered = sorted(anchors.items(), key=lambda item: (-_frequency(item[0]), item[0]))
-    return re.compile("|".join(f"{re.escape(char)}(?:{'|'.join(sorted(rest))})" for char, rest in ordered))
-
-
-def _frequency(char: str) -> int:
-    """Return the rank of a character by how often prose has it; 0 for capitals, digits and signs."""
-    return _RARE_FIRST.find(char) + 1
-
-
-def _either(char: str) -> str:
-    return f"[{char}{char.upper()}]" if char.isalpha() else re.escape(char)
+def _vendor_search() -> KeywordSearch:
+    return KeywordSearch([rule[3] for rule in _VENDOR_RULES])

@@ -13,14 +13,18 @@ from lamina.sessions.checks import (
     bad,
     check_choice,
     check_files,
+    check_flag,
     check_id,
     check_json,
     check_line,
+    check_name,
     check_number,
+    check_strings,
     check_text,
     check_time,
     check_whole,
     moment,
+    safe_id,
 )
 from lamina.sessions.events import call_event, turn_event
 from lamina.sessions.masking import Masker
@@ -30,8 +34,8 @@ from lamina.sessions.rows import (
     SessionDraft,
     append_events,
     ensure_session,
+    found_id,
     key_of,
-    session_number,
     session_row,
     to_session,
 )
@@ -84,7 +88,9 @@ class Sessions:
         """
         masker = Masker()
         draft = SessionDraft(
-            id=check_id(id) if id is not None else f"session-{time.time_ns() // 10**9:x}-{secrets.token_hex(4)}",
+            id=safe_id(check_id(id))
+            if id is not None
+            else f"session-{time.time_ns() // 10**9:x}-{secrets.token_hex(4)}",
             at=moment(at),
             agent=masker.line(check_line(agent, "agent")),
             project=masker.line(check_line(project, "project")),
@@ -101,7 +107,7 @@ class Sessions:
         Args:
             id: Of the session.
             role: Who said it, such as ``user`` or ``assistant``.
-            text: What was said.
+            text: What was said, up to ten million characters; a million of them are kept, and how many more there were.
             at: When; now when None.
 
         Returns:
@@ -137,8 +143,8 @@ class Sessions:
             files: Paths it touched; taken from the arguments when None.
             ok: Whether it worked; False where ``error`` or an ``exit`` other than 0 says so; None where nobody knows.
             exit: Exit code, where it ran a program.
-            error: What went wrong.
-            result: What it gave back.
+            error: What went wrong; 2,000 characters are kept, and a longer one in place of a missing result.
+            result: What it gave back, up to ten million characters; a million of them are kept.
             duration: Seconds.
             at: When; now when None.
 
@@ -155,7 +161,7 @@ class Sessions:
         seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
         micros = None if seconds is None else round(check_number(seconds, "duration", 0, 1e9) * 1e6)
         code = None if exit is None else check_whole(exit, "exit", -(2**31), 2**32)
-        good = False if error or code not in (None, 0) else ok
+        good = False if error or code not in (None, 0) else check_flag(ok, "ok")
         when = moment(at)
         said = None if error is None else check_text(error, "error")
         given = None if result is None else check_text(result, "result")
@@ -200,11 +206,12 @@ class Sessions:
         good = None if outcome is None else int(check_choice(outcome, "outcome", get_args(SessionOutcome)) == "success")
         value = None if quality is None else check_number(quality, "quality", 0, 1)
         with self._catalog.write("ending a session") as writer:
-            session_row(writer, check_id(id))
+            session_row(writer, check_name(id))
             writer.db.execute(
                 "UPDATE session SET ended_at = ?2, last_at = max(last_at, ?2), outcome = coalesce(?3, outcome), "
-                "quality = coalesce(?4, quality), "  # an outcome changes what was learned: look at it again
-                "learned = CASE WHEN outcome IS coalesce(?3, outcome) THEN learned ELSE min(learned, 0) END "
+                "quality = coalesce(?4, quality), "  # a verdict changes what was learned: look at it again
+                "learned = CASE WHEN outcome IS coalesce(?3, outcome) AND quality IS coalesce(?4, quality) "
+                "THEN learned ELSE -1 END "
                 "WHERE id = ?1",
                 (id, moment(at), good, value),
             )
@@ -249,7 +256,17 @@ class Sessions:
             NotFoundError: There is none of this id.
         """
         with self._catalog.read("getting a session") as reader:
-            return to_session(session_row(reader, check_id(id)))
+            return to_session(session_row(reader, check_name(id)))
+
+    def find(self, reference: str) -> Session:
+        """Return the session that a person means: by its id, or by how it alone begins, from four characters on.
+
+        Raises:
+            NotFoundError: Nothing fits.
+            ConflictError: Several do; the message names them.
+        """
+        with self._catalog.read("looking for a session") as reader:
+            return to_session(session_row(reader, found_id(reader, check_name(reference))))
 
     def events(self, id: str) -> Iterator[Event]:
         """Yield a session's turns and calls in order, a page at a time; an archived one is unpacked.
@@ -260,7 +277,7 @@ class Sessions:
         """
         from lamina.sessions.archive import event_pages
 
-        yield from event_pages(self._catalog, check_id(id))
+        yield from event_pages(self._catalog, check_name(id))
 
     def list(
         self,
@@ -294,7 +311,7 @@ class Sessions:
         )
         with self._catalog.read("listing sessions") as reader:
             if after is not None:
-                row = session_row(reader, check_id(after))
+                row = session_row(reader, check_name(after))
                 tests.append("(s.started_at, s.seq) < (?, ?)")
                 values += [row[6], row[0]]
             values.append(-1 if limit is None else check_whole(limit, "limit", 1, 2**53))
@@ -330,7 +347,8 @@ class Sessions:
         """
         from lamina.sessions.lines import session_lines
 
-        yield from session_lines(self, self._all() if ids is None else (self.get(id) for id in ids))
+        chosen = self._all() if ids is None else (self.get(id) for id in check_strings(ids, "ids", most=2**31))
+        yield from session_lines(self._catalog, chosen)
 
     # --- making room -------------------------------------------------------------------------------------------------
 
@@ -379,7 +397,7 @@ class Sessions:
         from lamina.sessions.archive import delete_events
 
         with self._catalog.write("deleting a session") as writer:
-            row = session_row(writer, check_id(id))
+            row = session_row(writer, check_name(id))
             delete_events(writer, [row[0]])
             return to_session(row)
 
@@ -387,7 +405,7 @@ class Sessions:
 
     def _append(self, id: str, make: Callable[[int, str | None], NewEvent]) -> int:
         with self._catalog.write("adding to a session") as writer:
-            row = session_row(writer, check_id(id))
+            row = session_row(writer, check_name(id))
             event = make(key_of(id, "live", row[11] + row[12]), row[3])
             return append_events(writer, self._catalog.codec, row[0], [event])
 
@@ -396,11 +414,6 @@ class Sessions:
         while page := self.list(limit=_PAGE, after=after):
             yield from page
             after = page[-1].id
-
-    def number(self, id: str) -> int | None:
-        """Return the catalog's number of a session, or None where there is none."""
-        with self._catalog.read("looking up a session") as reader:
-            return session_number(reader, id)
 
 
 def _conditions(

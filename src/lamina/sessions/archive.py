@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from lamina.errors import InvalidInputError
-from lamina.sessions.checks import check_id, check_number, check_whole
+from lamina.sessions.checks import check_age, check_number, check_strings, check_whole
 from lamina.sessions.rows import StoredEvent, read_events, session_row, to_events
 from lamina.sessions.values import ArchiveReport, Event
 from lamina.storage.catalog import SqliteCatalog
@@ -18,7 +18,17 @@ from lamina.storage.reader import Reader
 from lamina.storage.records import now_micros
 from lamina.storage.writer import Writer
 
-__all__ = ["archive", "archived_events", "delete_events", "event_pages", "old_sessions", "pack", "retain", "unpack"]
+__all__ = [
+    "archive",
+    "archived_events",
+    "delete_events",
+    "event_pages",
+    "keyed_events",
+    "old_sessions",
+    "pack",
+    "retain",
+    "unpack",
+]
 
 _PAGE = 200
 _PART_CHARS = 4 << 20
@@ -35,17 +45,20 @@ def archive(
     dry_run: bool,
 ) -> ArchiveReport:
     """Pack the events of sessions, each in a transaction of its own."""
+    age = check_age(timedelta(days=_DAYS) if older_than is None else older_than, "older_than")
     if ids is None:
         with catalog.read("looking for old sessions") as reader:
-            ids = old_sessions(reader, older_than if older_than is not None else timedelta(days=_DAYS), max_quality)
+            ids = old_sessions(reader, age, max_quality)
+    else:
+        ids = check_strings(ids, "ids", most=2**31)
     before = after = 0
     for id in ids:
         if dry_run:
             with catalog.read("looking at a session") as reader:
-                before += _stored_bytes(reader, session_row(reader, check_id(id))[0])
+                before += _stored_bytes(reader, session_row(reader, id)[0])
             continue
         with catalog.write("archiving a session") as writer:
-            row = session_row(writer, check_id(id))
+            row = session_row(writer, id)
             sizes = pack(writer, catalog.codec, row[0], id)
             before, after = before + sizes[0], after + sizes[1]
     return ArchiveReport(sessions=tuple(ids), bytes_before=before, bytes_after=after, dry_run=dry_run)
@@ -53,7 +66,7 @@ def archive(
 
 def old_sessions(reader: Reader, older_than: timedelta, max_quality: float | None) -> list[str]:
     """Return the sessions that are not archived and whose last event is long ago."""
-    limit = now_micros() - int(older_than.total_seconds() * 1e6)
+    limit = now_micros() - micros_of(older_than)
     quality = None if max_quality is None else check_number(max_quality, "max_quality", 0, 1)
     rows = reader.db.execute(
         "SELECT id FROM session WHERE archived_at IS NULL AND last_at < ?1 AND turns + calls > 0 "
@@ -121,23 +134,32 @@ def archived_events(reader: Reader, codec: BodyCodec, session: int, id: str) -> 
 
 def event_pages(catalog: SqliteCatalog, id: str) -> Iterator[Event]:
     """Yield a session's events, packed and not; no read transaction outlives a page."""
+    for _, event in keyed_events(catalog, id):
+        yield event
+
+
+def keyed_events(catalog: SqliteCatalog, id: str) -> Iterator[tuple[int, Event]]:
+    """Yield a session's events, each with the key that tells it from the others.
+
+    It may be archived, or brought back, while somebody reads: each page looks where its events are by then.
+    """
     start = 0
-    found: list[Event] = []
-    with catalog.read("reading a session") as reader:
-        row = session_row(reader, id)
-        if row[14] is not None:
-            for part in archived_events(reader, catalog.codec, row[0], id):
-                found += to_events(reader, part, id)
-    yield from found
-    start = found[-1].position + 1 if found else 0
+    looked: int | None = None
     while True:
         with catalog.read("reading a session") as reader:
-            stored = read_events(reader, catalog.codec, row[0], id, start=start, limit=_PAGE)
-            page = list(to_events(reader, stored, id))
+            row = session_row(reader, id)
+            stored: list[StoredEvent] = []
+            if row[14] is not None and row[14] != looked:
+                looked = row[14]
+                for part in archived_events(reader, catalog.codec, row[0], id):
+                    stored += (event for event in part if event.position >= start)
+            if not stored:
+                stored = read_events(reader, catalog.codec, row[0], id, start=start, limit=_PAGE)
+            page = list(zip((event.key for event in stored), to_events(reader, stored, id), strict=True))
         yield from page
-        if len(page) < _PAGE:
+        if not page:
             return
-        start = page[-1].position + 1
+        start = page[-1][1].position + 1
 
 
 def retain(catalog: SqliteCatalog, *, keep_last: int | None, max_age: timedelta | None, dry_run: bool) -> ArchiveReport:
@@ -149,7 +171,7 @@ def retain(catalog: SqliteCatalog, *, keep_last: int | None, max_age: timedelta 
     if keep_last is None and max_age is None:
         raise InvalidInputError("Nothing says what to keep.", hint="Pass keep_last=, max_age= or both.")
     keep = 0 if keep_last is None else check_whole(keep_last, "keep_last", 0, 2**53)
-    limit = 2**62 if max_age is None else now_micros() - int(max_age.total_seconds() * 1e6)
+    limit = 2**62 if max_age is None else now_micros() - micros_of(check_age(max_age, "max_age"))
     sql = (
         "SELECT seq, id, last_at FROM session WHERE turns + calls > 0 ORDER BY last_at DESC, seq DESC LIMIT -1 OFFSET ?"
     )
@@ -173,9 +195,14 @@ def delete_events(writer: Writer, sessions: Sequence[int]) -> None:
         )
         writer.db.execute(
             "UPDATE session SET turns = 0, calls = 0, errors = 0, title = NULL, metadata = NULL, archived_at = NULL, "
-            "trace = NULL WHERE seq = ?",
+            "trace = NULL, learned = -1 WHERE seq = ?",
             (session,),
         )
+
+
+def micros_of(age: timedelta) -> int:
+    """Return an age in microseconds."""
+    return age // timedelta(microseconds=1)
 
 
 def _stored_bytes(reader: Reader, session: int) -> int:

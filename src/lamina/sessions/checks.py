@@ -2,42 +2,51 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
 from typing import Any, cast
 
 from lamina.errors import InvalidInputError
+from lamina.sessions.masking import encodable, mask, suspicious
 from lamina.storage.records import now_micros, to_micros
 
 __all__ = [
     "bad",
+    "check_age",
     "check_choice",
     "check_files",
+    "check_flag",
     "check_id",
     "check_json",
     "check_line",
+    "check_name",
     "check_number",
+    "check_path",
     "check_strings",
     "check_text",
     "check_time",
     "check_whole",
     "check_zone",
     "moment",
+    "safe_id",
 ]
 
 MAX_LINE = 2_000
 """Characters of a name, a title, a path, a step."""
 MAX_TEXT = 10_000_000
-"""Characters of a turn."""
+"""Characters of a turn or result that is taken; a million of them are kept."""
 MAX_JSON_BYTES = 1_000_000
 _MOST_SHOWN = 120
 _FIRST_TIME = to_micros(datetime.min.replace(tzinfo=UTC))
 _LAST_TIME = to_micros(datetime.max.replace(tzinfo=UTC))
 _ID = re.compile(r"[^\s\x00-\x1f\x7f/\\][^\s\x00-\x1f\x7f]{0,199}")
+_NO_ID = re.compile(r"[\s\x00-\x1f\x7f]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -51,6 +60,29 @@ def check_id(id: object, what: str = "session") -> str:
     if not isinstance(id, str) or not _ID.fullmatch(id):
         raise bad(f"{shown(id)} is no id of a {what}.", "An id is a word of at most 200 characters.")
     return _encodable(id, "id")
+
+
+def check_name(id: object, what: str = "session") -> str:
+    """Return an id that something stored may have: any text that a store can hold."""
+    if not isinstance(id, str) or not id:
+        raise bad(f"{shown(id)} is no id of a {what}.", "An id is a word of at most 200 characters.")
+    return _encodable(id, "id")
+
+
+def safe_id(text: str) -> str:
+    """Return an id of what a record calls its session, without secrets: the same where it is an id.
+
+    Else each character that an id may not have is ``_``, and eight digits of the BLAKE2b of the whole follow, so that
+    two names stay two: ``my session`` becomes ``my_session-64beb0a1``.
+    """
+    if _ID.fullmatch(text) and text.isascii() and not suspicious(text):
+        return text
+    masked, count = mask(encodable(text))
+    if masked == text and _ID.fullmatch(text):
+        return text
+    word = _NO_ID.sub("_", masked if count == 0 else masked.replace("[", "").replace("]", ""))[:180].lstrip("_/\\")
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    return f"{word or 'session'}-{digest}"
 
 
 def check_line(value: object, what: str, *, most: int = MAX_LINE) -> str | None:
@@ -73,7 +105,7 @@ def check_line(value: object, what: str, *, most: int = MAX_LINE) -> str | None:
 
 
 def check_text(value: object, what: str) -> str:
-    """Return a text of any length up to ten million characters; it may be empty."""
+    """Return a text of up to ten million characters; it may be empty. What is kept of it, ``MAX_RESULT`` says."""
     if not isinstance(value, str):
         raise bad(f"{what} is {shown(value)}, not a string.", f"Pass {what} as str.")
     if len(value) > MAX_TEXT:
@@ -116,8 +148,22 @@ def check_files(values: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check_strings(texts, "files")))
 
 
+def check_path(value: object) -> Path:
+    """Return a path, with ``~`` filled in."""
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str) or "\0" in os.fspath(value):
+        raise bad(f"{shown(value)} is no path.", "Pass the path of a file or folder.")
+    return Path(os.fspath(value)).expanduser()
+
+
 def _path_text(value: object) -> object:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def check_flag(value: object, what: str) -> bool | None:
+    """Return True, False or None."""
+    if value is None or isinstance(value, bool):
+        return value
+    raise bad(f"{what} is {shown(value)}, not True, False or None.", "Pass how it went.")
 
 
 def check_whole(value: object, what: str, low: int, high: int) -> int:
@@ -141,6 +187,15 @@ def check_choice(value: object, what: str, choices: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise bad(f"{what} is {shown(value)}.", f"Use one of {', '.join(choices)}.")
     return value
+
+
+def check_age(value: object, what: str) -> timedelta:
+    """Return a time span of no less than nothing; one longer than 9,000 years is as good as that."""
+    if not isinstance(value, timedelta):
+        raise bad(f"{what} is {shown(value)}, not a timedelta.", f"Pass {what} as timedelta(days=30).")
+    if value < timedelta():
+        raise bad(f"{what} is {shown(value)}.", "Pass a time span of no less than nothing.")
+    return min(value, timedelta(days=9_000 * 365))
 
 
 def check_time(value: object, what: str) -> int | None:

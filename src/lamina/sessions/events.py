@@ -6,22 +6,26 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from lamina.sessions.masking import Masker, suspicious
+from lamina.sessions.masking import TOO_DEEP, Masker, encodable, plain, suspicious
 from lamina.sessions.rows import CALL, TURN, NewEvent, key_of
 from lamina.sessions.steps import describe, files_of, relative_to, step_of
 
 __all__ = ["MAX_RESULT", "call_event", "error_step", "merged_body", "turn_event"]
 
 MAX_RESULT = 1_000_000
-"""Characters of a tool's result that are kept; more is cut, and the cut is told in the result itself."""
+"""Characters of a text or result that are kept; more is cut, and the cut is told in the text itself."""
 _LONGEST_ERROR = 2_000
+_LONGEST_NAME = 200
+_LONGEST_PATH = 1_000
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
-_canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=str).encode
+_canonical = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=str, allow_nan=False
+).encode
 
 
 def turn_event(masker: Masker, *, key: int, at: int, role: str, text: str) -> NewEvent:
     """Return a turn as it is stored."""
-    return NewEvent(kind=TURN, key=key, at=at, name=role, body=masker.text(bounded(text)))
+    return NewEvent(kind=TURN, key=key, at=at, name=masker.name(role, 100) or "user", body=bounded(masker.text(text)))
 
 
 def call_event(
@@ -47,13 +51,15 @@ def call_event(
         kind=CALL,
         key=key,
         at=at,
-        name=tool,
-        step=step or masker.text(step_of(tool, arguments)),
+        name=masker.name(tool, _LONGEST_NAME) or "tool",
+        step=masker.name(step or step_of(tool, arguments), _LONGEST_NAME) or "call",
         ok=ok,
         exit=exit,
         duration=duration,
         digest=key_of(written),
-        files=tuple(dict.fromkeys(masker.text(relative_to(project, path)) for path in named)),
+        files=tuple(
+            dict.fromkeys(name for path in named if (name := masker.name(relative_to(project, path), _LONGEST_PATH)))
+        ),
         body=body_of(masker, arguments, written, error=error, result=result),
     )
 
@@ -62,45 +68,55 @@ def _written(arguments: Any) -> str:
     """Return arguments as canonical JSON, so that equal ones have equal digests."""
     try:
         return _canonical(arguments)
-    except (TypeError, ValueError, RecursionError):  # keys that cannot be sorted, or circles
-        return _compact(repr(arguments)[:MAX_RESULT])
+    except (TypeError, ValueError, RecursionError) as error:
+        circle = "ircular" in str(error)
+    # Numbers that JSON does not have, keys that cannot be sorted, circles, and what is nested without end.
+    try:
+        return _canonical(repr(arguments) if circle else plain(arguments))
+    except (TypeError, ValueError, RecursionError):
+        return _compact(TOO_DEEP)
 
 
 def body_of(masker: Masker, arguments: Any, written: str, *, error: str | None, result: str | None) -> str:
-    """Return what a call says, as JSON without its secrets; ``written`` are the arguments as JSON."""
+    """Return what a call says, as JSON without its secrets; ``written`` are the arguments as JSON.
+
+    Everything is masked before it is cut, so that no half of a secret stays.
+    """
     if error and len(error) > _LONGEST_ERROR and result is None:
         result = error
     parts = []
     if arguments is not None:
         if suspicious(written):
-            written = _compact(masker.value(json.loads(written)))
+            written = _masked_json(masker, written)
         parts.append(f'"arguments":{written}')
     if error:
-        parts.append(f'"error":{_compact(masker.text(bounded(error[:_LONGEST_ERROR])))}')
+        parts.append(f'"error":{_compact(masker.text(error)[:_LONGEST_ERROR])}')
     if result:
-        parts.append(f'"result":{_compact(masker.text(bounded(result)))}')
-    body = "{" + ",".join(parts) + "}"
-    return body if body.isascii() else bounded(body, len(body))
+        parts.append(f'"result":{_compact(bounded(masker.text(result)))}')
+    return encodable("{" + ",".join(parts) + "}")
+
+
+def _masked_json(masker: Masker, written: str) -> str:
+    try:
+        return _compact(masker.value(json.loads(written)))
+    except RecursionError:  # nested by thousands: as a text it can be masked all the same
+        return _compact(masker.text(written))
 
 
 def merged_body(masker: Masker, body: str, *, error: str | None, result: str | None) -> str:
     """Return a stored body with the result that came later."""
     held = json.loads(body)
     if error:
-        held["error"] = masker.text(error[:_LONGEST_ERROR])
+        held["error"] = masker.text(error)[:_LONGEST_ERROR]
     if result:
-        held["result"] = masker.text(bounded(result))
+        held["result"] = bounded(masker.text(result))
     return _compact(held)
 
 
-def bounded(text: str, most: int = MAX_RESULT) -> str:
-    """Return a text of at most so many characters; lone surrogates become question marks."""
-    if len(text) > most:
-        text = f"{text[:most]}\n[cut here: {len(text) - most:,} more characters]"
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        text = text.encode("utf-8", "replace").decode("utf-8")
+def bounded(text: str) -> str:
+    """Return a text of at most :data:`MAX_RESULT` characters, and how many more there were."""
+    if len(text) > MAX_RESULT:
+        return f"{text[:MAX_RESULT]}\n[cut here: {len(text) - MAX_RESULT:,} more characters]"
     return text
 
 

@@ -4,39 +4,43 @@
 lines ``turn`` (``role``, ``text``), ``call`` (``tool``, ``arguments``, ``files``, ``ok``, ``exit``, ``error``,
 ``result``, ``duration`` in seconds) and ``end`` (``outcome``, ``quality``) belong to it or name another one as
 ``session``. Times are ISO 8601 under ``at``. Everything but ``type``, ``text`` and ``tool`` may be left out; ``key``
-may name an event, so that it is known again wherever it stands.
+may name an event, so that it is known again wherever it stands. What is exported has keys that begin with ``lamina:``:
+they are those of the store, so that an export adds nothing where it came from.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
+from lamina.sessions.archive import keyed_events
 from lamina.sessions.readers.lines import json_lines
 from lamina.sessions.readers.records import Closed, Notes, Opened, Record, Said, Used, kind_of, time_of
 from lamina.sessions.rows import key_of
 from lamina.sessions.values import Session, Turn
-
-if TYPE_CHECKING:
-    from lamina.sessions.api import Sessions
+from lamina.storage.catalog import SqliteCatalog
 
 __all__ = ["KINDS", "read", "session_lines"]
 
 KINDS = ("session", "turn", "call", "end")
 
 
-def session_lines(sessions: Sessions, chosen: Iterable[Session]) -> Iterator[str]:
+_OWN_KEY: Final = re.compile(r"lamina:([0-9a-f]{16})")
+
+
+def session_lines(catalog: SqliteCatalog, chosen: Iterable[Session]) -> Iterator[str]:
     """Yield the lines of sessions, each ending with a line feed."""
     for session in chosen:
         head: dict[str, Any] = {"type": "session", "id": session.id, "agent": session.agent}
         head |= {"project": session.project, "title": session.title, "at": _iso(session.started_at)}
         head["metadata"] = dict(session.metadata) or None
         yield _line(head)
-        for event in sessions.events(session.id):
-            entry: dict[str, Any] = {"at": _iso(event.at)}
+        for key, event in keyed_events(catalog, session.id):
+            entry: dict[str, Any] = {"at": _iso(event.at), "key": f"lamina:{key & (1 << 64) - 1:016x}"}
             if isinstance(event, Turn):
                 entry = {"type": "turn", "role": event.role, "text": event.text, **entry}
             else:
@@ -50,7 +54,7 @@ def session_lines(sessions: Sessions, chosen: Iterable[Session]) -> Iterator[str
 
 def read(path: Path, notes: Notes, advance: Callable[[int], None]) -> Iterator[Record]:
     """Yield the records of a file in this form."""
-    session = path.stem.replace(" ", "_")
+    session = path.stem
     at: int | None = None
     places: dict[str, int] = {}
     opened: set[str] = set()
@@ -60,7 +64,7 @@ def read(path: Path, notes: Notes, advance: Callable[[int], None]) -> Iterator[R
             continue
         named = line.get("id") if line["type"] == "session" else line.get("session")
         if isinstance(named, str) and named.strip():
-            session = named.strip().replace(" ", "_")[:200]
+            session = named.strip()
         at = time_of(line.get("at")) or at
         if line["type"] == "session" or session not in opened:
             opened.add(session)
@@ -93,7 +97,7 @@ def _opened(session: str, line: Mapping[str, Any], at: int | None) -> Opened:
 
 
 def _event(session: str, place: int, line: Mapping[str, Any], at: int | None) -> Said | Used | None:
-    mark = key_of(session, line["key"]) if "key" in line else key_of(session, place, json.dumps(line, sort_keys=True))
+    mark = _mark(session, place, line)
     if line["type"] == "turn":
         text = line.get("text")
         return (
@@ -113,7 +117,7 @@ def _event(session: str, place: int, line: Mapping[str, Any], at: int | None) ->
     return Used(
         session=session,
         key=mark,
-        tool=tool[:200],
+        tool=tool,
         arguments=line.get("arguments"),
         at=at,
         files=tuple(path for path in files if isinstance(path, str) and path) if isinstance(files, list) else None,
@@ -123,6 +127,13 @@ def _event(session: str, place: int, line: Mapping[str, Any], at: int | None) ->
         result=result if isinstance(result, str) else None,
         duration=round(seconds * 1e6) if isinstance(seconds, (int, float)) and 0 <= seconds < 1e9 else None,
     )
+
+
+def _mark(session: str, place: int, line: Mapping[str, Any]) -> int:
+    if "key" not in line:
+        return key_of(session, place, json.dumps(line, sort_keys=True))
+    own = _OWN_KEY.fullmatch(line["key"]) if isinstance(line["key"], str) else None
+    return key_of(session, line["key"]) if own is None else int.from_bytes(bytes.fromhex(own[1]), "big", signed=True)
 
 
 def _text(value: Any) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lamina.errors import NotFoundError
+from lamina.errors import ConflictError, NotFoundError, there_are
 from lamina.sessions.values import Call, Event, Session, Turn
 from lamina.storage.codecs import BodyCodec, damaged
 from lamina.storage.names import NameKind
@@ -27,6 +27,7 @@ __all__ = [
     "ensure_session",
     "event_keys",
     "file_names",
+    "found_id",
     "key_of",
     "packed",
     "read_events",
@@ -38,6 +39,8 @@ __all__ = [
 
 TURN = 0
 CALL = 1
+_SHORTEST = 4
+"""Characters of an id's beginning from which it may stand for the id."""
 COLUMNS = (
     "s.seq, s.id, s.agent, s.project, s.title, s.source, s.started_at, s.last_at, s.ended_at, s.outcome, s.quality, "
     "s.turns, s.calls, s.errors, s.archived_at, s.metadata"
@@ -129,7 +132,30 @@ def session_row(reader: Reader, id: str) -> tuple[Any, ...]:
     """
     for row in reader.db.execute(f"SELECT {COLUMNS} FROM session s WHERE s.id = ?", (id,)):
         return tuple(row)
-    raise NotFoundError(f"There is no session {id}.", hint="`lamina sessions list` shows what is there.", id=id)
+    alike = [row[0] for row in reader.db.execute("SELECT id FROM session ORDER BY started_at DESC LIMIT 1000")]
+    raise NotFoundError(f"There is no session {id}.", hint=there_are(id, alike, most=3), id=id)
+
+
+def found_id(reader: Reader, reference: str) -> str:
+    """Return the id of a session that a person names: exactly it, or how it alone begins.
+
+    Raises:
+        NotFoundError: Nothing fits.
+        ConflictError: Several do.
+    """
+    if session_number(reader, reference) is None and len(reference) >= _SHORTEST:
+        sql = "SELECT id FROM session WHERE id >= ?1 AND substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 20"
+        begun = [str(row[0]) for row in reader.db.execute(sql, (reference,))]
+        if len(begun) == 1:
+            return begun[0]
+        if begun:
+            named = ", ".join(begun[:5])
+            raise ConflictError(
+                f"{len(begun)} sessions begin with {reference}: {named}{' …' if len(begun) > 5 else ''}.",
+                hint="Name one of them by its whole id.",
+                ids=begun,
+            )
+    return str(session_row(reader, reference)[1])
 
 
 def to_session(row: Sequence[Any]) -> Session:

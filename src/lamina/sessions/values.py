@@ -22,7 +22,7 @@ class Session:
     """The folder or name of what was worked on; file paths below it are kept relative to it."""
     title: str | None = None
     source: str | None = None
-    """Where it was imported from, or None."""
+    """The file that it was imported from, as an absolute path; or None."""
     started_at: datetime
     last_at: datetime
     """When the last event happened."""
@@ -48,7 +48,8 @@ class Turn:
     at: datetime
     role: str
     text: str
-    """As it was said, with secrets masked."""
+    """As it was said, with secrets masked; of more than a million characters, the first million and how many more there
+    were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +86,8 @@ class ImportReport:
     path: str
     format: str
     sessions: tuple[str, ...] = ()
-    """Ids of the sessions that the file speaks of."""
+    """Ids of the sessions that the file speaks of. What is no id in a record is made one: ``my session`` becomes
+    ``my_session-`` and eight digits of its hash."""
     new_sessions: int = 0
     turns: int = 0
     """Turns that were added."""
@@ -95,8 +97,10 @@ class ImportReport:
     """Events that were there from an earlier import."""
     unknown: Mapping[str, int] = field(default_factory=dict)
     """Records that say nothing to Lamina, by what they call themselves."""
+    unknown_at: Mapping[str, str] = field(default_factory=dict)
+    """Where each of them stands first: the file of a folder, and the line."""
     problems: tuple[str, ...] = ()
-    """Lines that could not be read, each with its place; at most 100, the rest counted in the last one."""
+    """Lines and files that could not be read, each with its place; at most 100, the rest counted in the last one."""
     masked: int = 0
     """Secrets that were masked on the way in."""
     bytes: int = 0

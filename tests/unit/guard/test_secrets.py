@@ -22,8 +22,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lamina.guard import secrets
-from lamina.guard.kinds import KINDS, is_placeholder
+from lamina.guard.keywords import KeywordSearch
+from lamina.guard.kinds import KINDS
+from lamina.guard.masked_kinds import MASKED_KINDS
 from lamina.guard.secrets import Secret, find_secrets
+from lamina.guard.values import is_placeholder
 from lamina.storage.records import new_id
 
 _RANDOM = random.Random(20260301)
@@ -108,6 +111,11 @@ POSITIVES: dict[str, tuple[str, Callable[[], str]]] = {
     "postgres": ("database URL with a password", lambda: f"postgresql://app:{_draw(14)}@db.corp.net:5432/main"),
     "redis": ("database URL with a password", lambda: f"redis://:{_draw(20)}@10.0.0.3:6379/0"),
     "basic auth": ("URL with a password", lambda: f"https://deploy:{_draw(12)}@git.corp.net/x.git"),
+    "google oauth token": ("Google OAuth token", lambda: f"ya29.{_draw(60, _WEB)}"),
+    "basic authorization": (
+        "basic authorization",
+        lambda: "Authorization: Basic " + base64.b64encode(f"deploy:{_draw(16)}".encode()).decode(),
+    ),
     "bearer": ("bearer token", lambda: f"curl -H 'Authorization: Bearer {_draw(40)}'"),
     "password in python": ("password", lambda: f'password = "{_draw(14)}!"'),
     "password in yaml": ("password", lambda: f"  db_password: {_draw(16)}"),
@@ -305,14 +313,15 @@ def test_no_text_breaks_it(text: str) -> None:
 
 
 def test_the_first_search_misses_no_keyword() -> None:
-    """Each keyword of each kind is seen by the search that decides whether anything else is tried, in every case."""
-    keywords = [keyword for kind in KINDS for keyword in kind.keywords]
-    keywords += [keyword for rule in secrets._VENDOR_RULES for keyword in rule[3]]
-    for keyword in keywords:
-        forms = {keyword, keyword.upper(), keyword.title()} if keyword.islower() else {keyword}
-        for form in forms:
-            assert secrets._prefilter().search(f"d {form} d"), form
-            assert secrets._prefilter().search(form), form
+    """Each keyword of each kind is seen by the one search, in every case, with the place behind it."""
+    lists = [kind.keywords for kind in KINDS + MASKED_KINDS] + [rule[3] for rule in secrets._VENDOR_RULES]
+    search = KeywordSearch(lists)
+    for number, keywords in enumerate(lists):
+        for keyword in keywords:
+            forms = {keyword, keyword.upper(), keyword.title()} if keyword.islower() else {keyword}
+            for form in forms:
+                assert 2 + len(form) in search.called(f"d {form} dddd")[number], form
+                assert len(form) in search.called(f"{form}     ")[number], form
 
 
 def test_text_without_keywords_imports_nothing() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -246,3 +248,315 @@ def test_real_transcripts(s: Sessions) -> None:
     assert (first.new_sessions, first.turns, first.calls) == (4, 24, 7)
     assert first.unknown["user message without content"] == 2
     assert (again.turns, again.calls, again.new_sessions) == (0, 0, 0)
+
+
+# --- what comes later ------------------------------------------------------------------------------------------------
+
+
+def lines(path: Path, *records: Any) -> Path:
+    """Write records as JSON lines, as they are where they are text already."""
+    path.write_text("".join(f"{record if isinstance(record, str) else json.dumps(record)}\n" for record in records))
+    return path
+
+
+def own(session: str, *tools: str, **end: Any) -> list[dict[str, Any]]:
+    """A session in our own form, with its end where something is said of it."""
+    records: list[dict[str, Any]] = [{"type": "session", "id": session, "at": "2026-01-01T00:00:00Z"}]
+    records += [{"type": "call", "tool": tool, "ok": True} for tool in tools]
+    return [*records, {"type": "end", **end}] if end else records
+
+
+def test_a_late_result_finds_a_call_that_was_archived(s: Sessions, tmp_path: Path) -> None:
+    """A result that comes when its call is packed away is kept, as it would be from scratch."""
+    path = tmp_path / "s.jsonl"
+    call = [{"type": "tool_use", "id": "t9", "name": "Bash", "input": {"command": "make"}}]
+    lines(path, message("user", "1", "go"), message("assistant", "4", call))
+    s.import_file(path)
+    s.archive(["s1"])
+    result = [{"type": "tool_result", "tool_use_id": "t9", "content": "Exit code 2\nboom", "is_error": True}]
+    lines(path, message("user", "1", "go"), message("assistant", "4", call), message("user", "5", result))
+    report = s.import_file(path)
+    last = list(s.events("s1"))[-1]
+
+    assert isinstance(last, Call)
+    assert (last.ok, last.exit, last.error) == (False, 2, "Exit code 2\nboom")
+    assert (s.get("s1").errors, s.get("s1").archived, report.unknown) == (1, True, {})
+
+
+def test_our_own_export_adds_nothing_where_it_came_from(s: Sessions, tmp_path: Path) -> None:
+    """An export names its events, whatever they came from, so that importing it is no second copy."""
+    s.import_file(lines(tmp_path / "s.jsonl", transcript()))
+    run = s.start("live")
+    run.turn("user", "hello")
+    run.call("Edit", arguments={"file_path": "a.py"})
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(s.lines()))
+    report = s.import_file(path)
+
+    assert (report.new_sessions, report.turns, report.calls, report.known) == (0, 0, 0, 4)
+    assert path.read_text() == "".join(s.lines())
+
+
+def test_a_session_may_be_archived_while_it_is_read(s: Sessions, tmp_path: Path) -> None:
+    """Whoever reads on gets every event, once and in order."""
+    turns = [{"type": "turn", "text": str(number)} for number in range(1_000)]
+    s.import_file(lines(tmp_path / "big.jsonl", {"type": "session", "id": "big"}, *turns))
+    reading = s.events("big")
+    seen = [next(reading)]
+    s.archive(["big"])
+    seen += reading
+
+    assert [event.position for event in seen] == list(range(1_000))
+
+
+def test_a_trajectory_that_grows_stays_one_session(s: Sessions, tmp_path: Path) -> None:
+    """A run that is imported while it lasts is the same one later, and its outcome is noted then."""
+    steps = [{"action": f"step{number}", "observation": f"done {number}", "thought": "so"} for number in range(9)]
+    path = tmp_path / "run.traj"
+    for count in (2, 6, 9):
+        path.write_text(json.dumps({"trajectory": steps[:count], "info": {}}))
+        s.import_file(path)
+    path.write_text(json.dumps({"trajectory": steps, "info": {"exit_status": "submitted"}}))
+    s.import_file(path)
+    (session,) = s.list()
+
+    assert (session.turns, session.calls, session.outcome) == (9, 9, "success")
+
+
+def test_variables_before_a_command_are_not_its_tool(s: Sessions, tmp_path: Path) -> None:
+    """The tool of an action is the program that it runs."""
+    path = tmp_path / "run.traj"
+    actions = ["CI=1 LANG='en US' pytest -q tests/test_a.py", "ls src"]
+    path.write_text(json.dumps({"trajectory": [{"action": action, "observation": "ok"} for action in actions]}))
+    s.import_file(path)
+    (session,) = s.list()
+    calls = [event for event in s.events(session.id) if isinstance(event, Call)]
+
+    assert [(call.tool, call.step) for call in calls] == [("pytest", "run-tests"), ("ls", "list")]
+    assert (calls[0].arguments, calls[0].files) == (actions[0], ("tests/test_a.py",))
+
+
+def test_a_grown_record_has_the_newer_verdict(s: Sessions, tmp_path: Path) -> None:
+    """What a record that grew says of its session counts; one that is read again changes nothing."""
+    path = tmp_path / "s.json"
+    good = {"user_query": "one", "tools_used": ["edit"], "outcome_quality": 0.9}
+    bad = {"user_query": "two", "tools_used": ["test"], "outcome_quality": 0.1}
+    document: dict[str, Any] = {"session_id": "s1", "last_activity": "2026-01-01T01:00:00Z"}
+    path.write_text(json.dumps({**document, "conversation_context": [good]}))
+    s.import_file(path)
+    document |= {"last_activity": "2026-01-01T03:00:00Z", "user_preferences": {"a": 1}}
+    path.write_text(json.dumps({**document, "conversation_context": [good, bad]}))
+    s.import_file(path)
+    grown = s.get("s1")
+    s.end("s1", outcome="success")
+    s.import_file(path)
+
+    assert (grown.outcome, grown.quality, grown.metadata) == ("failure", 0.5, {"user_preferences": {"a": 1}})
+    assert grown.ended_at == datetime(2026, 1, 1, 3, tzinfo=UTC)
+    assert s.get("s1").outcome == "success"
+
+
+@pytest.mark.parametrize("how", ["import", "end", "quality"])
+def test_a_verdict_that_comes_later_is_learned(store: Store, tmp_path: Path, how: str) -> None:
+    """Learning looks again at sessions whose outcome or quality changed after it."""
+    s, p = store.sessions, store.patterns
+    for number in range(4):
+        s.import_file(lines(tmp_path / "o.jsonl", *own(f"r{number}", "alpha", "beta")))
+    p.learn()
+    before = p.query().all()
+    for number in range(4):
+        if how == "import":
+            s.import_file(lines(tmp_path / "o.jsonl", *own(f"r{number}", "alpha", "beta", outcome="failure")))
+        elif how == "end":
+            s.end(f"r{number}", outcome="failure")
+        else:
+            s.end(f"r{number}", quality=0.1)
+    report = p.learn()
+
+    assert before
+    assert report.new_sessions == 4
+    assert [p.get(pattern.id).successes for pattern in before] == [0] * len(before)
+
+
+def test_a_deleted_session_that_is_imported_again_is_learned_again(store: Store, tmp_path: Path) -> None:
+    """What a deletion left of a session does not pass for what was learned."""
+    s, p = store.sessions, store.patterns
+    for number in range(4):
+        s.import_file(lines(tmp_path / f"o{number}.jsonl", *own(f"r{number}", "alpha", "beta", outcome="success")))
+    p.record(["x"], type="T", success=True, session="r0")
+    p.learn()
+    s.delete("r0")
+    s.import_file(tmp_path / "o0.jsonl")
+
+    assert p.learn().new_sessions == 1
+
+
+# --- strange records and files ---------------------------------------------------------------------------------------
+
+LONE = "\ud800"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"type": "user", "sessionId": LONE, "message": {"content": "x"}},
+        {"type": "user", "cwd": f"/a{LONE}", "version": LONE, "message": {"content": LONE}},
+        {"type": "summary", "sessionId": "s9", "summary": LONE},
+        {"type": "assistant", "message": {"content": [{"type": "tool_use", "name": LONE, "input": {LONE: LONE}}]}},
+        {"type": "turn", "role": LONE, "text": "x", "key": LONE},
+        {"type": "call", "tool": LONE, "files": [LONE, "a\nb", "x" * 100_000], "error": LONE},
+        {"type": "session", "id": LONE, "agent": LONE, "title": LONE, "metadata": {LONE: LONE}},
+        '{"type": "call", "tool": "t", "arguments": ' + "[" * 900 + '"password=a8b7c6d5e4f3"' + "]" * 900 + "}",
+        '{"type": "session", "metadata": {"x": ' + "[" * 900 + "]" * 900 + "}}",
+        '{"type": "user", "message": {"content": [{"type": "tool_result", "tool_use_id": "x", "content": '
+        + "[" * 900
+        + "]" * 900
+        + "}]}}",
+    ],
+)
+def test_one_strange_record_does_not_end_an_import(s: Sessions, tmp_path: Path, record: Any) -> None:
+    """Lone surrogates and nesting by hundreds are cleaned, or counted; the lines behind are imported."""
+    ours = re.search(r'"type": "(turn|call|session)"', record if isinstance(record, str) else json.dumps(record))
+    end: Any = {"type": "turn", "text": "the end"} if ours else {"type": "user", "message": {"content": "the end"}}
+    s.import_file(lines(tmp_path / "s.jsonl", record, end), format="lamina" if ours else "transcript")
+    texts = [event.text for session in s.list() for event in s.events(session.id) if isinstance(event, Turn)]
+
+    assert "the end" in texts
+    assert all(json.loads(line) for line in s.lines())
+
+
+def test_numbers_that_json_lacks_become_text(s: Sessions, tmp_path: Path) -> None:
+    """NaN and infinity in arguments are text afterwards, so that every output is JSON."""
+    s.import_file(lines(tmp_path / "s.jsonl", '{"type": "call", "tool": "t", "arguments": {"x": NaN, "y": -Infinity}}'))
+    s.start("live").call("t", arguments={"x": float("inf")})
+    calls = [event for session in s.list() for event in s.events(session.id) if isinstance(event, Call)]
+
+    assert sorted(str(call.arguments) for call in calls) == ["{'x': 'inf'}", "{'x': 'nan', 'y': '-inf'}"]
+
+
+def test_what_is_no_id_is_made_one(s: Sessions, tmp_path: Path) -> None:
+    """Sessions whose records call them what no id may be can be got, listed, archived and deleted; two stay two."""
+    for number, name in enumerate(("my session", "my_session", "my\nsession", "/abs", "caf\xe9", "x" * 300)):
+        s.import_file(
+            lines(tmp_path / f"{number}.jsonl", {"type": "user", "sessionId": name, "message": {"content": "hi"}})
+        )
+    s.import_file(lines(tmp_path / "my file name.jsonl", {"type": "user", "message": {"content": "hi"}}))
+    ids = [session.id for session in s.list()]
+    pages = [session.id for session in s.list(limit=3)]
+    pages += [session.id for session in s.list(after=pages[-1])]
+    s.archive(ids)
+
+    assert len(set(ids)) == 7
+    assert {"my_session", "caf\xe9"} < set(ids)
+    assert pages == ids
+    assert sum(1 for _ in s.lines()) == 14
+    assert [s.delete(id).id for id in ids] == ids
+    assert not any(char.isspace() for id in ids for char in id)
+
+
+def test_only_regular_files_of_a_folder_are_read(s: Sessions, tmp_path: Path) -> None:
+    """A link to nowhere, a pipe, an empty and an unreadable file are named, and everything else is imported."""
+    lines(tmp_path / "z.jsonl", transcript())
+    (tmp_path / "empty.jsonl").write_bytes(b"")
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "nowhere.jsonl").symlink_to(tmp_path / "gone")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    report = s.import_file(tmp_path)
+
+    assert report.calls == 1
+    assert sorted(report.problems) == [
+        "empty.jsonl: it is empty.",
+        "list.json: it is none of the formats that can be imported.",
+        "nowhere.jsonl: it is no regular file, or a link to nowhere",
+        "pipe.jsonl: it is no regular file, or a link to nowhere",
+    ]
+    with pytest.raises(NotFoundError, match="no regular file"):
+        s.import_file(tmp_path / "pipe.jsonl")
+
+
+def test_a_file_that_fails_midway_does_not_end_a_folder(
+    s: Sessions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read before the failure is kept, the failure is named, and the next file is read."""
+    lines(tmp_path / "a.jsonl", *own("first", "alpha", "beta"))
+    lines(tmp_path / "b.jsonl", *own("second", "alpha"))
+    whole = line_reader._parsed
+
+    def failing(line: bytes, number: int, notes: Any) -> Any:
+        if number == 3 and b"beta" in line:
+            raise OSError(5, "Input/output error")
+        return whole(line, number, notes)
+
+    monkeypatch.setattr(line_reader, "_parsed", failing)
+    monkeypatch.setattr("lamina.sessions.importing._detect", lambda _: "lamina")
+    report = s.import_file(tmp_path)
+
+    assert (report.calls, s.get("first").calls, s.get("second").calls) == (2, 1, 1)
+    assert report.problems[0].startswith("a.jsonl: ")
+
+
+def test_encodings_are_named_and_long_lines_counted_whole(
+    s: Sessions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """UTF-32 is not called UTF-16, and the size of a line that is left out is right."""
+    path = tmp_path / "s.jsonl"
+    for name in ("utf-16", "utf-32"):
+        path.write_bytes('{"type": "user"}\n'.encode(name))
+        with pytest.raises(InvalidInputError, match=f"looks like {name.upper()}"):
+            s.import_file(path)
+    monkeypatch.setattr(line_reader, "MAX_LINE_BYTES", 1_000)
+    monkeypatch.setattr(line_reader, "_SCAN", 700)
+    lines(path, {"type": "turn", "text": "a"}, "x" * 2_999, {"type": "turn", "text": "b"})
+
+    assert s.import_file(path).problems[0].startswith("line 2: 3,000 bytes")
+
+
+def test_what_is_not_understood_has_a_place(s: Sessions, tmp_path: Path) -> None:
+    """The report says where a strange record stands first, and the session its file in full."""
+    lines(tmp_path / "a.jsonl", transcript(), {"type": "queue-operation"}, {"type": "queue-operation"})
+    report = s.import_file(tmp_path)
+
+    assert (report.unknown, report.unknown_at) == ({"queue-operation": 2}, {"queue-operation": "a.jsonl line 4"})
+    assert s.get("s1").source == str((tmp_path / "a.jsonl").absolute())
+
+
+def test_a_summary_before_the_first_message_is_its_title(s: Sessions, tmp_path: Path) -> None:
+    """It makes no session of its own."""
+    s.import_file(lines(tmp_path / "f.jsonl", {"type": "summary", "summary": "mend it"}, transcript()))
+
+    assert [(session.id, session.title) for session in s.list()] == [("s1", "mend it")]
+
+
+def test_the_later_duckdb_store(s: Sessions, tmp_path: Path) -> None:
+    """Tasks become turns, tool executions calls, in the order of their times; odd durations are none."""
+    duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed")
+    path = tmp_path / "episodic.duckdb"
+    db = duckdb.connect(str(path))
+    db.execute(
+        "CREATE TABLE tool_executions(id INTEGER, timestamp TIMESTAMP, session_id VARCHAR, task_id VARCHAR, "
+        "tool_name VARCHAR, parameters JSON, result JSON, success BOOLEAN, error_message TEXT, duration_ms DOUBLE)"
+    )
+    db.execute(
+        "CREATE TABLE task_history(id INTEGER, task_id VARCHAR, session_id VARCHAR, description TEXT, intent VARCHAR, "
+        "status VARCHAR, started_at TIMESTAMP, completed_at TIMESTAMP)"
+    )
+    db.execute(
+        "INSERT INTO task_history VALUES (1, 't', 's1', 'fix it', 'ProjectFixing', 'completed', "
+        "'2026-03-01 10:00:00', '2026-03-01 11:00:00')"
+    )
+    db.execute(
+        "INSERT INTO tool_executions VALUES "
+        "(2, '2026-03-01 10:02:00', 's1', 't', 'bash', '{\"command\": \"pytest\"}', NULL, false, '1 failed', 'inf'), "
+        "(1, '2026-03-01 10:01:00', 's1', 't', 'edit_file', '{\"path\": \"a.py\"}', '\"ok\"', true, NULL, 12)"
+    )
+    db.close()
+    report = s.import_file(path)
+    turn, edit, test = s.events("s1")
+
+    assert (report.turns, report.calls, s.import_file(path).known) == (1, 2, 3)
+    assert isinstance(turn, Turn)
+    assert isinstance(edit, Call)
+    assert isinstance(test, Call)
+    assert (edit.step, edit.files, edit.duration) == ("edit", ("a.py",), 0.012)
+    assert (test.step, test.ok, test.error, test.duration) == ("run-tests", False, "1 failed", None)
+    assert s.get("s1").outcome == "success"

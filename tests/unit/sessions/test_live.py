@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from lamina import InvalidInputError, NotFoundError, ReadOnlyError, Sessions, Store
+from lamina import ConflictError, InvalidInputError, NotFoundError, ReadOnlyError, Sessions, Store
 from lamina.sessions.values import Call, Turn
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -146,3 +147,45 @@ def test_a_narrowed_handle_sees_no_sessions(store: Store) -> None:
             _ = narrow.sessions
         with pytest.raises(ReadOnlyError):
             _ = narrow.patterns
+
+
+def test_values_of_the_wrong_kind_are_named(s: Sessions) -> None:
+    """Every value that makes no sense is an error of ours, and one that is nested without end is left out."""
+    run = s.start("run-1")
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    run.call("T", arguments=deep)
+    (call,) = s.events("run-1")
+    loose: Any = s
+    wrong = [
+        lambda: run.call("T", ok="yes"),
+        lambda: loose.archive(older_than=5),
+        lambda: loose.archive("run-1"),
+        lambda: loose.retain(max_age=5),
+        lambda: loose.import_file(5),
+        lambda: s.import_file("a\0b"),
+        lambda: run.turn("user", "x", at=2030),
+    ]
+
+    assert isinstance(call, Call)
+    assert "[left out: nested too deeply]" in repr(call)
+    for attempt in wrong:
+        with pytest.raises(InvalidInputError):
+            attempt()
+    assert s.archive(older_than=timedelta.max).sessions == ()
+    assert s.retain(max_age=timedelta.max).sessions == ()
+
+
+def test_a_person_may_name_the_beginning_of_an_id(s: Sessions) -> None:
+    """From four characters on, where it is the beginning of one session alone."""
+    for name in ("edge_cases", "edge_other", "abc"):
+        s.start(name)
+
+    assert s.find("edge_c").id == "edge_cases"
+    assert s.find("abc").id == "abc"
+    with pytest.raises(ConflictError, match="edge_cases, edge_other"):
+        s.find("edge")
+    for unknown in ("edg", "edge%", "nobody"):
+        with pytest.raises(NotFoundError):
+            s.find(unknown)

@@ -12,7 +12,7 @@ import click
 from lamina.cli.confirm import confirm, dry_run_option, yes_option
 from lamina.cli.exit_codes import ExitCode
 from lamina.cli.output import to_json
-from lamina.cli.paint import clean
+from lamina.cli.paint import clean, one_line
 from lamina.cli.params import When
 from lamina.cli.pattern_lines import event_lines, session_line, session_lines
 from lamina.cli.progress import progress
@@ -62,11 +62,11 @@ def list_command(shell: Shell, /, *, limit: int, after: str | None, **filters: A
 @click.option("--events", type=click.IntRange(0), default=40, show_default=True, help="Show at most so many.")
 @pass_shell
 def show_command(shell: Shell, /, *, id: str, events: int) -> ExitCode:
-    """Show a session and its turns and calls."""
+    """Show a session and its turns and calls. ID is its id, or how it alone begins."""
     with shell.open() as store:
-        session = store.sessions.get(id)
+        session = store.sessions.find(id)
         shown: list[Event] = []
-        for event in store.sessions.events(id):
+        for event in store.sessions.events(session.id):
             if len(shown) >= events:
                 break
             shown.append(event)
@@ -104,15 +104,19 @@ def import_command(shell: Shell, /, *, path: str, format_name: str) -> ExitCode:
     """  # noqa: D301 - click wants the character itself
     with shell.open(write=True, create=True) as store, progress("importing", 1) as show:
         report = store.sessions.import_file(path, format=format_name, progress=show)
+    nothing = not report.sessions and bool(report.problems)
 
     def lines() -> Iterator[str]:
+        known = f", {report.known:,} known already" if report.known else ""
         yield (
-            f"{report.new_sessions:,} new of {len(report.sessions):,} sessions, {report.turns:,} turns, "
-            f"{report.calls:,} calls, {report.known:,} events known ({size(report.bytes)}, {report.seconds:.1f} s)"
+            f"{report.new_sessions:,} new of {len(report.sessions):,} sessions: {report.turns:,} turns, "
+            f"{report.calls:,} calls{known}"
         )
-        if report.unknown:
-            told = ", ".join(f"{count:,} {clean(name)}" for name, count in report.unknown.items())
-            yield f"not understood: {told}"
+        yield shell.out.dim(f"{size(report.bytes)} read in {report.seconds:.1f} s")
+        for name, count in report.unknown.items():
+            first = report.unknown_at.get(name)
+            where = f" ({'first ' if count > 1 else ''}{first})" if first else ""
+            yield one_line(f"not understood: {count:,}x {name}{where}", shell.width)
         if report.masked:
             yield f"{report.masked:,} secret{'' if report.masked == 1 else 's'} masked"
 
@@ -120,7 +124,7 @@ def import_command(shell: Shell, /, *, path: str, format_name: str) -> ExitCode:
     if not shell.json:
         for problem in report.problems:
             shell.note(clean(problem))
-    return ExitCode.OK
+    return ExitCode.FAILURE if nothing else ExitCode.OK
 
 
 @command.command("export", cls=Command)
@@ -129,7 +133,8 @@ def import_command(shell: Shell, /, *, path: str, format_name: str) -> ExitCode:
 def export_command(shell: Shell, /, *, ids: tuple[str, ...]) -> ExitCode:
     """Write sessions as Lamina's JSON lines to standard output: all, or those named."""
     with shell.open() as store:
-        for line in store.sessions.lines(list(ids) or None):
+        named = [store.sessions.find(id).id for id in ids]
+        for line in store.sessions.lines(named or None):
             with writing_output():
                 sys.stdout.buffer.write(line.encode("utf-8"))
     with writing_output():
@@ -166,7 +171,8 @@ def archive_command(
             count = len(found.sessions)
             if count and not confirm(shell, f"Archive {count:,} session{'' if count == 1 else 's'}?", yes=yes):
                 return ExitCode.FAILURE
-        report = store.sessions.archive(list(ids) or None, dry_run=dry_run, **options)
+        named = [store.sessions.find(id).id for id in ids]
+        report = store.sessions.archive(named or None, dry_run=dry_run, **options)
     would = "would archive" if dry_run else "archived"
     sizes = f"{size(report.bytes_before)}" + ("" if dry_run else f" to {size(report.bytes_after)}")
     shell.emit(to_json(report), lambda: [f"{would} {len(report.sessions):,} sessions, {sizes}"])

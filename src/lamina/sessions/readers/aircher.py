@@ -30,7 +30,7 @@ def read(path: Path, notes: Notes, advance: Callable[[int], None]) -> Iterator[R
     notes.read += path.stat().st_size
     if not isinstance(document, dict) or not isinstance(document.get("session_id"), str):
         raise InvalidInputError(f"{path} has no session_id.", hint="Name a file of .aircher/memory/sessions.")
-    session = document["session_id"].strip().replace(" ", "_")[:200] or path.stem
+    session = document["session_id"].strip() or path.stem
     known = ("session_id", "project_path", "started_at", "last_activity", "conversation_context")
     project = document.get("project_path")
     yield Opened(
@@ -70,7 +70,7 @@ def _turn(session: str, number: int, turn: Mapping[str, Any], qualities: list[fl
     files = tuple(strings(turn.get("files_involved")))
     for place, tool in enumerate(strings(turn.get("tools_used"))):
         key = key_of(session, number, "tool", place, tool)
-        yield Used(session=session, key=key, tool=tool[:200], files=files, at=at, ok=good)
+        yield Used(session=session, key=key, tool=tool, files=files, at=at, ok=good)
     for place, lesson in enumerate(strings(turn.get("lessons_learned"))):
         yield Said(session=session, key=key_of(session, number, "lesson", place), role="lesson", text=lesson, at=at)
 

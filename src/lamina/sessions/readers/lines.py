@@ -36,15 +36,17 @@ def json_lines(path: Path, notes: Notes, advance: Callable[[int], None]) -> Iter
             number = 0
             while line := stream.readline(MAX_LINE_BYTES + 1):
                 number += 1
+                notes.line = number
                 notes.read += len(line)
                 if number == 1:
                     _check_start(path, line)
                     line = line.removeprefix(_BOM)
                 if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
                     size = len(line)
-                    while (rest := stream.readline(_SCAN)) and not rest.endswith(b"\n"):
+                    rest = b""
+                    while not rest.endswith(b"\n") and (rest := stream.readline(_SCAN)):
                         size += len(rest)
-                    notes.read += size - len(line) + len(rest)
+                    notes.read += size - len(line)
                     notes.problem(f"line {number}: {size:,} bytes are more than a record may have; it is left out")
                     continue
                 value = _parsed(line, number, notes)
@@ -70,16 +72,19 @@ def _parsed(line: bytes, number: int, notes: Notes) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         torn = "" if line.endswith(b"\n") else " (the last line, perhaps still being written: import the file again)"
-        notes.problem(f"line {number}: not JSON: {str(error)[:120]}{torn}")
+        what = "nested too deeply" if isinstance(error, RecursionError) else f"not JSON: {str(error)[:120]}"
+        notes.problem(f"line {number}: {what}{torn}")
         return _NOTHING
 
 
 def _check_start(path: Path, line: bytes) -> None:
     if line.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in line[:4_096]:
-        wide = line[:1] in (b"\xff", b"\xfe")
+        # UTF-32 first: its mark for little-endian begins like that of UTF-16.
+        wide = line.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")) or (line[:1] == b"\0" and b"\0" * 3 in line[:8])
+        name = "utf-32" if wide else "utf-16" if line[:1] in (b"\xff", b"\xfe") else None
         raise InvalidInputError(
-            f"{path} is not UTF-8 text; it looks like {'UTF-16' if wide else 'binary data'}.",
-            hint="Save it as UTF-8, for instance with `iconv -f utf-16 -t utf-8`.",
+            f"{path} is not UTF-8 text; it looks like {name.upper() if name else 'binary data'}.",
+            hint=f"Save it as UTF-8, for instance with `iconv -f {name} -t utf-8`." if name else "Name another file.",
             path=str(path),
         )
 

@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from lamina.errors import InvalidInputError
+from lamina.sessions.masking import encodable
 from lamina.storage.records import to_micros
 
 __all__ = ["Closed", "Notes", "Opened", "Record", "Result", "Said", "Used", "kind_of", "text_of", "time_of"]
 
 _MOST_PROBLEMS = 100
+_DEEPEST = 50
+"""Levels of blocks within blocks of which the text is taken."""
 _MILLIS_FROM = 10_000_000_000
 """Seconds since 1970 that no record of an agent has; a larger number counts milliseconds."""
 
@@ -79,7 +82,6 @@ class Closed:
     outcome: bool | None = None
     quality: float | None = None
     at: int | None = None
-    ended: bool = True
 
 
 Record: TypeAlias = Opened | Said | Used | Result | Closed
@@ -90,17 +92,27 @@ class Notes:
 
     def __init__(self) -> None:
         self.unknown: Counter[str] = Counter()
+        self.places: dict[str, str] = {}
+        """Where each of the unknown stands first."""
         self.problems: list[str] = []
+        self.file = ""
+        """The file that is read, as it is named in problems; empty where there is but one."""
+        self.line = 0
+        """The line that is read; 0 where a file has none."""
         self._more = 0
         self.read = 0
         """Bytes read so far."""
 
     def strange(self, what: str) -> None:
         """Count a record that says nothing to us."""
-        self.unknown[what[:100]] += 1
+        what = " ".join(encodable(what[:100]).split())
+        self.unknown[what] += 1
+        if what not in self.places:
+            self.places[what] = " ".join(part for part in (self.file, f"line {self.line}" if self.line else "") if part)
 
     def problem(self, message: str) -> None:
         """Name what could not be read."""
+        message = encodable(f"{self.file}: {message}" if self.file else message)
         if len(self.problems) < _MOST_PROBLEMS:
             self.problems.append(message)
         else:
@@ -126,15 +138,17 @@ def time_of(value: Any) -> int | None:
     return None
 
 
-def text_of(value: Any) -> str:
+def text_of(value: Any, depth: int = 0) -> str:
     """Return the text of a message's content: a string, or a list of blocks of which the text is taken."""
     if isinstance(value, str):
         return value
+    if depth >= _DEEPEST:
+        return ""
     if isinstance(value, list):
-        return "\n".join(part for block in value if (part := text_of(block)))
+        return "\n".join(part for block in value if (part := text_of(block, depth + 1)))
     if isinstance(value, dict):
         found = value.get("text", value.get("content", ""))
-        return text_of(found) if isinstance(found, (str, list)) else ""
+        return text_of(found, depth + 1) if isinstance(found, (str, list)) else ""
     return ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,21 +12,22 @@ from lamina.errors import InvalidInputError
 from lamina.sessions.readers.records import Closed, Notes, Opened, Record, Said, Used, kind_of, text_of
 from lamina.sessions.readers.whole import whole_json
 from lamina.sessions.rows import key_of
-from lamina.sessions.steps import failed
+from lamina.sessions.steps import failed, files_of, step_of
 
 __all__ = ["read"]
 
 _AGENT = "SWE-agent"
-_IDENTIFYING = 5
-"""Steps at the beginning that tell one run from another of the same file name."""
+_VARIABLES = re.compile(r"(?:\w+=(?:\"[^\"]*\"|'[^']*'|\S)*\s+)+")
+"""Variables that a shell sets for the program behind them."""
 
 
 def read(path: Path, notes: Notes, advance: Callable[[int], None]) -> Iterator[Record]:
     """Yield the records of one run.
 
-    It has no times but how long each action took: it begins when the file was last changed. An action's first word is
-    the tool. The outcome is what ``exit_status`` says: ``submitted`` is a success, anything else a failure; that the
-    submitted change is right is not known. A file without a trajectory is read from its history.
+    Its first step, its task and the name of the file tell it from other runs, so that one that grew stays the same. It
+    has no times but how long each action took: it begins when the file was last changed. An action's first word behind
+    variables is the tool. The outcome is what ``exit_status`` says: ``submitted`` is a success, anything else a
+    failure; that the submitted change is right is not known. A file without a trajectory is read from its history.
 
     Raises:
         InvalidInputError: It is no trajectory.
@@ -37,8 +39,9 @@ def read(path: Path, notes: Notes, advance: Callable[[int], None]) -> Iterator[R
     steps = _steps(document, notes)
     if not steps:
         raise InvalidInputError(f"{path} has neither a trajectory nor actions in its history.", hint="Is it finished?")
-    beginning = json.dumps([list(step.values())[:2] for step in steps[:_IDENTIFYING]], sort_keys=True)
-    session = f"{path.stem.replace(' ', '_')[:150]}-{key_of(path.stem, beginning) & 0xFFFFFFFF:08x}"
+    title = _title(document)
+    first = [str(steps[0].get(name)) for name in ("action", "observation", "thought")]
+    session = f"{path.stem[:150]}-{key_of(path.stem, document.get('environment'), title, *first) & 0xFFFFFFFF:08x}"
     at = path.stat().st_mtime_ns // 1000
     info = document.get("info") if isinstance(document.get("info"), dict) else {}
     assert isinstance(info, dict)
@@ -46,7 +49,7 @@ def read(path: Path, notes: Notes, advance: Callable[[int], None]) -> Iterator[R
     facts = {"exit_status": status} if isinstance(status, str) else {}
     if isinstance(document.get("environment"), str):
         facts["environment"] = document["environment"]
-    yield Opened(session=session, at=at, agent=_AGENT, project=_folder(steps), title=_title(document), metadata=facts)
+    yield Opened(session=session, at=at, agent=_AGENT, project=_folder(steps), title=title, metadata=facts)
     for number, step in enumerate(steps):
         at = yield from _step(session, number, step, at)
         advance(notes.read)
@@ -86,14 +89,17 @@ def _step(session: str, number: int, step: Mapping[str, Any], at: int) -> Any:
     seconds = step.get("execution_time")
     duration = int(seconds * 1e6) if isinstance(seconds, (int, float)) and 0 <= seconds < 1e9 else None
     if action:
-        words = action.split(None, 1)
+        variables = _VARIABLES.match(action)
+        words = (action[variables.end() :] if variables else action).split(None, 1)
+        rest = words[1] if len(words) > 1 else ""
         bad = failed(observed)
         yield Used(
             session=session,
             key=key_of(session, number, action, observed[:1_000]),
-            tool=words[0][:200],
-            arguments=words[1] if len(words) > 1 else "",
-            files=_files(words, step),
+            tool=words[0],
+            arguments=action if variables else rest,
+            step=step_of(words[0], rest) if variables else None,
+            files=files_of(words[0], rest) if variables else _files(words, step),
             at=at,
             ok=not bad,
             error=observed if bad else None,

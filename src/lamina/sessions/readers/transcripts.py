@@ -21,9 +21,11 @@ def read(path: Path, notes: Notes, advance: Callable[[int], None]) -> Iterator[R
     """Yield the records of a transcript.
 
     A line without a session of its own belongs to the one before it, the first to one named like the file. Text, tool
-    calls and results are taken; thinking and images are not. A call without a result has no outcome.
+    calls and results are taken; thinking and images are not. A call without a result has no outcome. A summary without
+    a session is the title of the next one.
     """
     session = path.stem
+    title: str | None = None
     opened: set[str] = set()
     at: int | None = None
     for number, line in json_lines(path, notes, advance):
@@ -32,21 +34,28 @@ def read(path: Path, notes: Notes, advance: Callable[[int], None]) -> Iterator[R
             continue
         kind = line.get("type")
         named = line.get("sessionId")
-        session = named if isinstance(named, str) and named and len(named) <= 200 else session
+        session = named if isinstance(named, str) and named.strip() else session
         at = time_of(line.get("timestamp")) or at
         if kind == "summary" and isinstance(line.get("summary"), str):
-            yield Opened(session=session, at=at, title=" ".join(line["summary"].split())[:300], agent=_AGENT)
+            said = " ".join(line["summary"].split())
+            if session in opened or session == named:
+                yield Opened(session=session, at=at, title=said, agent=_AGENT)
+            else:
+                title = title or said
             continue
         if kind not in ("user", "assistant"):
             notes.strange(str(kind) if isinstance(kind, str) else "an object without a type")
             continue
         if session not in opened:
             opened.add(session)
-            yield _opened(session, line, at)
+            yield _opened(session, line, at, title)
+            title = None
         yield from _message(session, line, number, at, notes)
+    if title is not None:
+        notes.strange("summary of no session")
 
 
-def _opened(session: str, line: Mapping[str, Any], at: int | None) -> Opened:
+def _opened(session: str, line: Mapping[str, Any], at: int | None, title: str | None) -> Opened:
     metadata = {
         name: line[name] for name in ("version", "gitBranch") if isinstance(line.get(name), str) and line.get(name)
     }
@@ -56,6 +65,7 @@ def _opened(session: str, line: Mapping[str, Any], at: int | None) -> Opened:
         at=at,
         agent=_AGENT,
         project=project if isinstance(project, str) else None,
+        title=title,
         metadata=metadata,
     )
 

@@ -23,6 +23,8 @@ def whole_json(path: Path) -> Any:
         StorageError: It cannot be read.
     """
     data = read_file(path, max_bytes=MAX_DOCUMENT_BYTES)
+    if not data.strip():
+        raise InvalidInputError(f"{path} is empty.", hint="Import it when something is in it.", path=str(path))
     try:
         return json.loads(data.removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
     except UnicodeDecodeError as error:

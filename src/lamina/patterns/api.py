@@ -8,13 +8,12 @@ from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lamina.patterns.arguments import check_path, check_place, row_of
+from lamina.patterns.arguments import check_path, check_place, id_of, row_of
 from lamina.patterns.query import PatternQuery
 from lamina.patterns.rows import COLUMNS, to_patterns
 from lamina.patterns.values import PATTERN_TYPES
 from lamina.sessions.checks import (
     check_choice,
-    check_id,
     check_number,
     check_strings,
     check_text,
@@ -164,7 +163,7 @@ class Patterns:
         from lamina.patterns.families import delete
 
         with self._catalog.write("deleting a pattern") as writer:
-            pattern = delete(writer, check_id(id, "pattern"))
+            pattern = delete(writer, id_of(writer, id))
         self._refresh()
         return pattern
 

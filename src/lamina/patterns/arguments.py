@@ -11,7 +11,7 @@ from lamina.patterns.rows import pattern_row
 from lamina.sessions.checks import bad, check_id, check_line
 from lamina.storage.reader import Reader
 
-__all__ = ["check_path", "check_place", "row_of"]
+__all__ = ["check_path", "check_place", "id_of", "row_of"]
 
 _SHOWN = 5
 """Ids that are named where a beginning fits several."""
@@ -58,20 +58,31 @@ def row_of(reader: Reader, id: object) -> tuple[Any, ...]:
         NotFoundError: There is none, or it was removed.
         InvalidInputError: Several begin like this.
     """
+    return pattern_row(reader, id_of(reader, id))
+
+
+def id_of(reader: Reader, id: object) -> str:
+    """Return the whole id of the pattern that has an id, or an id that begins like this.
+
+    Raises:
+        NotFoundError: There is none.
+        InvalidInputError: Several begin like this.
+    """
     name = check_id(id, "pattern")
-    try:
-        return pattern_row(reader, name)
-    except NotFoundError:
-        found = reader.db.execute(
+    if reader.db.execute("SELECT 1 FROM pattern WHERE id = ?", (name,)).fetchall():
+        return name
+    found = [
+        row[0]
+        for row in reader.db.execute(
             "SELECT id FROM pattern WHERE id > ? AND id < ? AND state <> 1 ORDER BY id LIMIT ?",
             (name, name + "\U0010ffff", _SHOWN + 1),
-        ).fetchall()
+        )
+    ]
     if len(found) == 1:
-        return pattern_row(reader, found[0][0])
+        return str(found[0])
     if found:
-        shown = ", ".join(row[0] for row in found[:_SHOWN])
         more = " and more" if len(found) > _SHOWN else ""
-        raise InvalidInputError(f"Several patterns begin with {name}.", hint=f"There are: {shown}{more}.", id=name)
-    raise NotFoundError(
-        f"There is no pattern {name}.", hint="`lamina patterns list` shows those there are.", id=name
-    ) from None
+        raise InvalidInputError(
+            f"Several patterns begin with {name}.", hint=f"There are: {', '.join(found[:_SHOWN])}{more}.", id=name
+        )
+    raise NotFoundError(f"There is no pattern {name}.", hint="`lamina patterns list` shows those there are.", id=name)

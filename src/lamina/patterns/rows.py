@@ -103,7 +103,7 @@ def pattern_row(reader: Reader, id: str) -> tuple[Any, ...]:
             return tuple(rows[0])
     raise NotFoundError(
         f"There is no pattern {id}.",
-        hint="`lamina patterns list` shows what is there; undo brings back what was pruned.",
+        hint="`lamina patterns list` shows what is there; undo brings back the pruned.",
         id=id,
     )
 

@@ -375,20 +375,20 @@ def delete_command(shell: Shell, /, *, ids: tuple[str, ...], yes: bool, dry_run:
     What was merged into one is its own again; of one that was merged, only its own uses go.
     """
     with shell.open(write=not dry_run) as store:
+        gone: list[str] = []
         found = {id: store.patterns.get(id) for id in ids}
         if dry_run or not yes:
             for line in pattern_table(list({x.id: x for x in found.values()}.values()), shell.err, shell.width):
                 shell.say(line)
             for id, pattern in found.items():
-                if id != pattern.id:
+                if not pattern.id.startswith(id):
                     shell.say(f"{id} is a part of {pattern.id}; only what it brought along goes")
         count = f"{len(found):,} pattern{'' if len(found) == 1 else 's'}"
         if not dry_run:
             if not confirm(shell, f"Delete {count}?", yes=yes):
                 return ExitCode.FAILURE
-            for id in found:
-                store.patterns.delete(id)
-    document = {"dry_run": dry_run, "deleted": [] if dry_run else list(found)}
+            gone = [store.patterns.delete(id).id for id in found]
+    document = {"dry_run": dry_run, "deleted": [] if dry_run else gone}
     shell.emit(document, lambda: [f"{'would delete' if dry_run else 'deleted'} {count}"])
     return ExitCode.OK
 

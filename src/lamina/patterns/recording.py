@@ -12,10 +12,10 @@ from operator import itemgetter
 from typing import Any, Final
 
 from lamina.errors import InvalidInputError
+from lamina.patterns.counts import Counts
 from lamina.patterns.identity import pattern_id, steps_json
 from lamina.patterns.rows import (
     ACTIVE,
-    DAY,
     FORGOTTEN,
     MERGED,
     ORIGINS,
@@ -194,8 +194,7 @@ class Recorder:
         uses = list(uses)
         self._look_up(uses)
         rows: list[tuple[Any, ...]] = []
-        days: dict[tuple[int, int], list[int]] = {}
-        links: dict[tuple[int, int], list[int]] = {}
+        counts = Counts()
         fresh: dict[int, _Totals] = {}
         pairs: dict[tuple[int, int], None] = {}
         for use in uses:
@@ -206,14 +205,7 @@ class Recorder:
             if use.tools:
                 names += [self._name(NameKind.TOOL, tool) for tool in use.tools]
             rows.append((pattern, at, success, int(use.learned), session, use.duration, moved, packed(names)))
-            day = days.setdefault((pattern, at // DAY), [0, 0])
-            day[0] += 1
-            day[1] += success
-            for name in names:
-                link = links.setdefault((name, pattern), [0, 0, 0])
-                link[0] += 1
-                link[1] += success
-                link[2] = max(link[2], at)
+            counts.add(pattern, at, success, names)
             totals = fresh.get(pattern)
             if totals is None:
                 totals = fresh[pattern] = _Totals(0, 0, 0, at, at)
@@ -227,7 +219,8 @@ class Recorder:
                 pairs[session, pattern] = None
         for pair in pairs.keys() - self._there(list(pairs)):
             fresh[pair[1]].sessions += 1
-        self._write(rows, days, links, fresh)
+        self._write(rows, fresh)
+        counts.write(self._writer)
         self.touched.update(dict.fromkeys(fresh))
 
     def ensure(self, use: Use) -> int:
@@ -327,29 +320,12 @@ class Recorder:
         )
         write_terms(self._writer, terms)
 
-    def _write(
-        self,
-        rows: list[tuple[Any, ...]],
-        days: Mapping[tuple[int, int], list[int]],
-        links: Mapping[tuple[int, int], list[int]],
-        fresh: Mapping[int, _Totals],
-    ) -> None:
+    def _write(self, rows: list[tuple[Any, ...]], fresh: Mapping[int, _Totals]) -> None:
         rows.sort(key=_PLACE)  # neighbours in the index are written together
         self._db.executemany(
             "INSERT INTO pattern_use (pattern, at, success, learned, session, duration, moved_from, links) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
-        )
-        self._db.executemany(
-            "INSERT INTO pattern_day (pattern, day, uses, successes) VALUES (?, ?, ?, ?) ON CONFLICT (pattern, day) "
-            "DO UPDATE SET uses = uses + excluded.uses, successes = successes + excluded.successes",
-            sorted((*key, *counts) for key, counts in days.items()),
-        )
-        self._db.executemany(
-            "INSERT INTO pattern_link (name, pattern, uses, successes, last_used) VALUES (?, ?, ?, ?, ?) "
-            "ON CONFLICT (name, pattern) DO UPDATE SET uses = uses + excluded.uses, "
-            "successes = successes + excluded.successes, last_used = max(last_used, excluded.last_used)",
-            sorted((*key, *counts) for key, counts in links.items()),
         )
         totals = []
         for part in portions(sorted(fresh)):
@@ -379,24 +355,15 @@ def forget_uses(writer: Writer, session: int) -> list[int]:
         "SELECT seq, pattern, at, success, links FROM pattern_use WHERE session = ? AND learned = 1", (session,)
     ).fetchall()
     db.executemany("DELETE FROM pattern_use WHERE seq = ?", [(row[0],) for row in rows])
-    touched: dict[int, list[tuple[int, int, bytes | None]]] = defaultdict(list)
+    touched: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    counts = Counts()
     for _, pattern, at, success, links in rows:
-        touched[pattern].append((at, success, links))
+        touched[pattern].append((at, success))
+        counts.add(pattern, at, success, unpacked(links), sign=-1)
+    counts.write(writer)
+    counts.drop(writer)
     for pattern, gone in touched.items():
-        for at, success, links in gone:
-            db.execute(
-                "UPDATE pattern_day SET uses = uses - 1, successes = successes - ?3 WHERE pattern = ?1 AND day = ?2",
-                (pattern, at // DAY, success),
-            )
-            for name in unpacked(links):
-                db.execute(
-                    "UPDATE pattern_link SET uses = uses - 1, successes = successes - ?3 "
-                    "WHERE name = ?2 AND pattern = ?1",
-                    (pattern, name, success),
-                )
-        db.execute("DELETE FROM pattern_day WHERE pattern = ? AND uses <= 0", (pattern,))
-        db.execute("DELETE FROM pattern_link WHERE pattern = ? AND uses <= 0", (pattern,))
-        _lower_last(writer, pattern, max(at for at, _, _ in gone))
+        _lower_last(writer, pattern, max(at for at, _ in gone))
         ((uses, successes, sessions),) = db.execute(
             "SELECT uses, successes, sessions FROM pattern WHERE seq = ?", (pattern,)
         ).fetchall()
@@ -407,7 +374,7 @@ def forget_uses(writer: Writer, session: int) -> list[int]:
         ).fetchall()
         still = db.execute("SELECT 1 FROM pattern_use WHERE session = ? AND pattern = ? LIMIT 1", (session, pattern))
         left = sessions - (0 if still.fetchall() else 1)
-        good = sum(success for _, success, _ in gone)
+        good = sum(success for _, success in gone)
         write_totals(writer, [(pattern, uses - len(gone), successes - good, left, first, last)])
     return list(touched)
 

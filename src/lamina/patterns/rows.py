@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Final, Literal, TypeVar
 
 from lamina.errors import NotFoundError
+from lamina.patterns.counts import DAY, Counts
 from lamina.patterns.values import Pattern
 from lamina.search.outcomes import HALF_LIFE_MICROS, rank, wilson
 from lamina.storage.codecs import damaged
@@ -42,8 +43,6 @@ State = Literal["active", "removed", "merged"]
 ORIGINS: Final[tuple[Origin, ...]] = ("recorded", "learned", "imported")
 STATES: Final[tuple[State, ...]] = ("active", "removed", "merged")
 ACTIVE, REMOVED, MERGED = 0, 1, 2
-DAY: Final = 86_400 * 1_000_000
-"""Microseconds of a day."""
 FORGOTTEN: Final = "[]"
 """The steps of a pattern that was deleted for good, of which only the id is kept."""
 COLUMNS: Final = (
@@ -200,8 +199,7 @@ def refresh(writer: Writer, patterns: Iterable[int]) -> None:
         db = writer.db
         for table in ("pattern_day", "pattern_link"):
             db.execute(f"DELETE FROM {table} WHERE pattern = ?", (pattern,))
-        days: dict[int, list[int]] = {}
-        links: dict[int, list[int]] = {}
+        counts = Counts()
         sessions: set[int] = set()
         first = last = uses = successes = 0
         for at, success, session, packed in db.execute(
@@ -213,22 +211,8 @@ def refresh(writer: Writer, patterns: Iterable[int]) -> None:
             successes += success
             if session is not None:
                 sessions.add(session)
-            day = days.setdefault(at // DAY, [0, 0])
-            day[0] += 1
-            day[1] += success
-            for name in unpacked(packed):
-                link = links.setdefault(name, [0, 0, 0])
-                link[0] += 1
-                link[1] += success
-                link[2] = at
-        db.executemany(
-            "INSERT INTO pattern_day (pattern, day, uses, successes) VALUES (?, ?, ?, ?)",
-            [(pattern, day, *counts) for day, counts in days.items()],
-        )
-        db.executemany(
-            "INSERT INTO pattern_link (name, pattern, uses, successes, last_used) VALUES (?, ?, ?, ?, ?)",
-            [(name, pattern, *counts) for name, counts in links.items()],
-        )
+            counts.add(pattern, at, success, unpacked(packed))
+        counts.write(writer)
         write_totals(writer, [(pattern, uses, successes, len(sessions), first, last)])
 
 

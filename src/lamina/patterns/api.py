@@ -340,8 +340,9 @@ class Patterns:
     ) -> LearnReport:
         """Find what worked in sessions: sequences of steps and of tools, files edited together, errors and fixes.
 
-        Only sessions that are new or have grown are read; their evidence is added to what was learned before. Every use
-        names its session, which :meth:`explain` lists.
+        Only sessions that are new or have changed are read; their evidence is added to what was learned before, however
+        rare that has become. Every use names its session, which :meth:`explain` lists. What was removed or deleted is
+        not found again.
 
         Args:
             sessions: Read only these of the new ones; all when None.
@@ -351,6 +352,10 @@ class Patterns:
             max_gap: Other steps that may stand between two of a sequence.
             limit: New patterns of each kind, at most; those beyond are counted in ``left_out``.
             progress: Called with the sessions done and the sessions there are.
+
+        Raises:
+            InvalidInputError: A setting that makes no sense, or ``sessions`` that are no list of ids.
+            NotFoundError: A session that was named is not there.
         """
         from lamina.patterns.learn import learn
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lamina.patterns.reports import Evidence, PatternExplanation
-from lamina.patterns.rows import to_patterns
+from lamina.patterns.rows import family, to_patterns
 from lamina.patterns.values import Pattern
 from lamina.storage.reader import Reader
 from lamina.storage.records import from_micros, now_micros, to_micros
@@ -27,7 +27,8 @@ def explain(reader: Reader, row: tuple[Any, ...], limit: int) -> PatternExplanat
         "SELECT coalesce(sum(session IS NULL), 0), coalesce(sum(learned), 0) FROM pattern_use WHERE pattern = ?",
         (row[0],),
     ).fetchall()
-    merged = db.execute("SELECT id FROM pattern WHERE merged_into = ? AND state = 2 ORDER BY id", (row[0],)).fetchall()
+    parts = [number for number in family(reader, row[0]) if number != row[0]]
+    merged = [entry[0] for part in parts for entry in db.execute("SELECT id FROM pattern WHERE seq = ?", (part,))]
     return PatternExplanation(
         pattern=pattern,
         evidence=tuple(
@@ -37,7 +38,7 @@ def explain(reader: Reader, row: tuple[Any, ...], limit: int) -> PatternExplanat
         sessions=pattern.sessions,
         elsewhere=elsewhere,
         learned=learned,
-        merged=tuple(entry[0] for entry in merged),
+        merged=tuple(sorted(merged)),
         reasons=tuple(_reasons(pattern, now)),
     )
 

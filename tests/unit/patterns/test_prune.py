@@ -148,6 +148,7 @@ def chain(p: Patterns) -> tuple[str, str, str, list[str]]:
         runs.append(p.prune().id or "")
     first, second, third = (pattern_id("T", steps) for steps in CHAIN)
     assert (p.get(first).id, p.get(first).uses) == (third, 14)
+    assert set(p.explain(third).merged) == {first, second}
     return first, second, third, runs[1:]
 
 

@@ -60,8 +60,8 @@ class KeywordSearch:
                     )
                 befores = "".join(sorted({re.escape(_parts(keyword, chosen)[0][-1:]) for keyword in keywords}))
                 # Of many that end alike, one look at the character before spares most of them.
-                first = f"(?<=[{befores}]{re.escape(char)})" if len(ends) > _MANY else ""
-                choices.append(f"{first}{re.escape(after)}(?:{'|'.join(ends)})")
+                first = f"(?<=[{befores}]{re.escape(char + after)})" if len(ends) > _MANY else ""
+                choices.append(f"{re.escape(after)}{first}(?:{'|'.join(ends)})")
             alternatives.append(f"{re.escape(char)}(?=(?:{'|'.join(choices)}))")
         self._pattern = re.compile("|".join(alternatives))
 

@@ -22,15 +22,24 @@ _OPTION = re.compile(r"(?:^|[\s\"'`=])--?[A-Za-z][\w-]*$")
 _LOGIN = re.compile(r"\b(?:login|user(?:name)?|account)\s{1,4}\S{1,100}\s{1,4}\w*$")
 
 
+def _is_call(match: re.Match[str]) -> bool:
+    """Return whether the value is the name of a function that is called."""
+    return (
+        match["quoted"] is None and match["bare"].isidentifier() and match.string[match.end() : match.end() + 1] == "("
+    )
+
+
 def _may_be_password(match: re.Match[str]) -> bool:
     quoted = match["quoted"] is not None
-    return may_be_assigned(match["suffix"], match[given(match)], quoted=quoted, password=True)
+    return not _is_call(match) and may_be_assigned(match["suffix"], match[given(match)], quoted=quoted, password=True)
 
 
 def _may_be_drawn(match: re.Match[str]) -> bool:
     quoted = match["quoted"] is not None
     least = 12 if match.string[max(0, match.start() - 5) : match.start()].lower() == "token" else 8
-    return may_be_assigned(match["suffix"], match[given(match)], quoted=quoted, password=False, least=least)
+    return not _is_call(match) and may_be_assigned(
+        match["suffix"], match[given(match)], quoted=quoted, password=False, least=least
+    )
 
 
 def _is_option(match: re.Match[str]) -> bool:

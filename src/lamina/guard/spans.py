@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from functools import cache
 
 from lamina.guard.keywords import KeywordSearch
@@ -11,6 +13,8 @@ from lamina.guard.values import is_placeholder
 
 __all__ = ["Span", "exact_spans", "keywords", "masked_spans"]
 
+_LONG = 100
+"""Characters of a match that was judged to be none, within which no other is looked for: what repeats without end."""
 Span = tuple[int, int, str]
 """Begin and end of a secret, without the name before it, and its kind."""
 
@@ -49,17 +53,26 @@ def _spans(text: str, kinds: tuple[SecretKind, ...], *, masked: bool) -> list[Sp
     found: list[Span] = []
     for number in sorted(called):
         kind = kinds[number]
-        if kind.behind:
-            places = called[number]
-            matches = [match for place in places if (match := kind.pattern.match(text, place)) is not None]
-        else:
-            matches = list(kind.pattern.finditer(text))
-        for match in matches:
+        stop = 0
+        for match in _matches(kind, text, called[number]):
+            if match.start() < stop:
+                continue
             value = given(match)
             # What has the form of a key is masked even where it looks made up; and the wide kinds judge themselves.
             judged = masked and (kind.formed or number >= len(KINDS))
-            if not judged and is_placeholder(match[value or 0]):
-                continue
-            if kind.check is None or kind.check(match):
+            fits = judged or not is_placeholder(match[value or 0])
+            if fits and (kind.check is None or kind.check(match)):
                 found.append((*match.span(0 if kind.formed else value or 0), kind.name))
+                stop = match.end()
+            elif match.end() - match.start() > _LONG:
+                stop = match.end()
     return found
+
+
+def _matches(kind: SecretKind, text: str, places: list[int]) -> Iterator[re.Match[str]]:
+    if not kind.behind:
+        yield from kind.pattern.finditer(text)
+        return
+    for place in places:
+        if (match := kind.pattern.match(text, place)) is not None:
+            yield match

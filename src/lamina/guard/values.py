@@ -89,7 +89,9 @@ def may_be_assigned(suffix: str, value: str, *, quoted: bool, password: bool, le
     if _PATH.fullmatch(value) and (wordy or value[0] in "/.~"):
         return False
     if " " in value:  # a sentence, unless a part of it was drawn
-        return any(len(part) >= 8 and is_drawn(part) for part in value.split())
+        parts = [part for part in value.split() if len(part) >= 8]
+        mixed = (part[1:] not in (part[1:].lower(), part[1:].upper()) and not is_wordy(part) for part in parts)
+        return any(map(is_drawn, parts)) or any(mixed)
     if wordy and (not password or any(char in "-_./" for char in value)):
         return False
     if password:

@@ -203,6 +203,7 @@ def files_of(tool: str, arguments: Any) -> tuple[str, ...]:
     return tuple(path for path in found if _storable(path))
 
 
+@lru_cache(maxsize=4_096)
 def relative_to(project: str | None, path: str) -> str:
     """Return a path relative to the project's folder where it lies below it, with the superfluous parts taken out."""
     if project and project.startswith("/") and path.startswith("/"):

@@ -26,7 +26,7 @@ from lamina.guard.keywords import KeywordSearch
 from lamina.guard.kinds import KINDS
 from lamina.guard.masked_kinds import MASKED_KINDS
 from lamina.guard.secrets import Secret, find_secrets
-from lamina.guard.values import is_placeholder
+from lamina.guard.values import is_placeholder, is_wordy
 from lamina.storage.records import new_id
 
 _RANDOM = random.Random(20260301)
@@ -42,7 +42,8 @@ def _draw(count: int, alphabet: str = _ALNUM) -> str:
         drawn = "".join(_RANDOM.choice(alphabet) for _ in range(count))
         ends_alnum = drawn[0].isalnum() and drawn[-1].isalnum()
         has_digit = any(map(str.isdigit, drawn)) or not any(map(str.isdigit, alphabet))
-        if ends_alnum and has_digit and not is_placeholder(drawn) and any(map(str.isalpha, drawn)):
+        plain = is_placeholder(drawn) or is_wordy(drawn)
+        if ends_alnum and has_digit and not plain and any(map(str.isalpha, drawn)):
             return drawn
 
 

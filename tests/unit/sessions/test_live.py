@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -158,7 +159,7 @@ def test_values_of_the_wrong_kind_are_named(s: Sessions) -> None:
     run.call("T", arguments=deep)
     (call,) = s.events("run-1")
     loose: Any = s
-    wrong = [
+    wrong: list[Callable[[], Any]] = [
         lambda: run.call("T", ok="yes"),
         lambda: loose.archive(older_than=5),
         lambda: loose.archive("run-1"),

@@ -6,6 +6,7 @@ import base64
 import json
 import random
 import string
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 import lamina
 from lamina import Sessions
-from lamina.guard.values import is_placeholder
+from lamina.guard.values import is_placeholder, is_wordy
 from lamina.sessions.masking import Masker, mask
 from lamina.sessions.values import Call, Turn
 
@@ -28,7 +29,7 @@ def draw(count: int, alphabet: str = _ALNUM) -> str:
     while True:
         drawn = "".join(_RANDOM.choice(alphabet) for _ in range(count))
         digits = sum(map(str.isdigit, drawn))
-        if 2 <= digits < count and not is_placeholder(drawn) and drawn[0].isalnum():
+        if 2 <= digits < count and not is_placeholder(drawn) and not is_wordy(drawn):
             return drawn
 
 
@@ -132,6 +133,7 @@ def test_every_kind_is_masked_in_a_turn(s: Sessions, name: str) -> None:
         "def login(user, password=password, token=token):",
         "the token count is 512, the secret is patience",
         "max_tokens: 200000, next_token: none",
+        "username, password = get_auth_from_url(url)",
         "api_key=settings.api_key, base_url=settings.base_url",
         "PASSWORD=$DB_PASSWORD_1",
         '{"password": "<your password>", "required": ["password"]}',
@@ -242,3 +244,17 @@ def test_what_is_kept_of_a_long_text_is_told(s: Sessions) -> None:
 
     assert isinstance(turn, Turn)
     assert turn.text.endswith("z\n[cut here: 2,000,000 more characters]")
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "password=", 'password="', "=token", "AccountKey=", "mysql -u ", "curl -u a:", "cookie: a=", "://a:b/",
+        "-----BEGIN PRIVATE KEY-----\n", "login a password ", 'token: "a\'a`a ',
+    ],
+)  # fmt: skip
+def test_no_text_makes_masking_slow(piece: str) -> None:
+    """The beginnings of secrets, repeated to 300,000 characters, take time in proportion."""
+    started = time.process_time()
+    mask(piece * (300_000 // len(piece)))
+    assert time.process_time() - started < 4

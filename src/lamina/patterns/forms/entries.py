@@ -11,6 +11,7 @@ from lamina.errors import InvalidInputError, LaminaError
 from lamina.patterns.recording import Use, check_use
 from lamina.patterns.rows import ORIGINS
 from lamina.sessions.checks import check_json, check_time
+from lamina.sessions.masking import Masker
 from lamina.sessions.rows import unpacked
 from lamina.storage.catalog import SqliteCatalog
 from lamina.storage.names import NameKind
@@ -104,7 +105,7 @@ def uses_of(entry: Any, where: str) -> tuple[Use, list[Use]]:
         origin = entry.get("origin") if entry.get("origin") in ORIGINS else "imported"
         made = parse_time(entry.get("created_at"))
         pattern = check_use({**head, "success": True, "at": made})
-        pattern.context = check_json(entry.get("context"), "context") or None
+        pattern.context = Masker().value(check_json(entry.get("context"), "context")) or None
         pattern.origin = str(origin)
         pattern.created_at = None if made is None else check_time(made, "created_at")
         found = entry.get("uses")

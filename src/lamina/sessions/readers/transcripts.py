@@ -112,7 +112,8 @@ def _message(session: str, line: Mapping[str, Any], number: int, at: int | None,
 
 def _result(session: str, block: Mapping[str, Any], at: int | None) -> Result:
     text = text_of(block.get("content"))
-    found = _EXIT.search(text[:200])
+    head = text[:200]
+    found = _EXIT.search(head) if "exit" in head.lower() else None
     code = int(found[1]) if found else None
     good = block.get("is_error") is not True and code in (None, 0)
     return Result(session=session, call=str(block["tool_use_id"]), ok=good, text=text, exit=code, at=at)

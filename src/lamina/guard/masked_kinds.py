@@ -19,7 +19,7 @@ _ASSIGNED = (
     r"|(?P<bare>[^\s\"'`\\,;&<>(){}\[\]|][^\s\"'`\\,;&<>(){}\[\]|]{5,300}+))"
 )
 _OPTION = re.compile(r"(?:^|[\s\"'`=])--?[A-Za-z][\w-]*$")
-_LOGIN = re.compile(r"\b(?:login|user(?:name)?|account)\s{1,4}\S{1,100}\s{1,4}\w*$")
+_LOGIN = re.compile(r"\b(?:login|user(?:name)?)\s{1,4}\S{1,100}\s{1,4}\w*$")
 
 
 def _is_call(match: re.Match[str]) -> bool:
@@ -48,11 +48,8 @@ def _is_option(match: re.Match[str]) -> bool:
     before = match.string[max(0, match.start() - 120) : match.start()]
     if is_placeholder(value) or value[0] in "$%-" or value.lower() in USUAL:
         return False
-    if _LOGIN.search(before):
-        return True
-    return _OPTION.search(before) is not None and (
-        not is_wordy(value) or any(not char.isalpha() and char not in "-_./" for char in value)
-    )
+    strange = not is_wordy(value) or any(not char.isalpha() and char not in "-_./=" for char in value)
+    return strange and (_OPTION.search(before) is not None or _LOGIN.search(before) is not None)
 
 
 def _is_given(match: re.Match[str]) -> bool:

@@ -134,6 +134,8 @@ def test_every_kind_is_masked_in_a_turn(s: Sessions, name: str) -> None:
         "the token count is 512, the secret is patience",
         "max_tokens: 200000, next_token: none",
         "username, password = get_auth_from_url(url)",
+        "which account this token belongs to, and the username and password quoting.",
+        "run --secrets KEY=value --token-file x",
         "api_key=settings.api_key, base_url=settings.base_url",
         "PASSWORD=$DB_PASSWORD_1",
         '{"password": "<your password>", "required": ["password"]}',

@@ -116,7 +116,8 @@ def import_command(shell: Shell, /, *, path: str, format_name: str) -> ExitCode:
         for name, count in report.unknown.items():
             first = report.unknown_at.get(name)
             where = f" ({'first ' if count > 1 else ''}{first})" if first else ""
-            yield one_line(f"not understood: {count:,}x {name}{where}", shell.width)
+            head = f"not understood: {count:,}x "
+            yield f"{head}{one_line(name, max(20, shell.width - len(head) - len(where)))}{clean(where)}"
         if report.masked:
             yield f"{report.masked:,} secret{'' if report.masked == 1 else 's'} masked"
 

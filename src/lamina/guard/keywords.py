@@ -34,10 +34,11 @@ class KeywordSearch:
             for keyword in keywords:
                 owners.setdefault(keyword, []).append(number)
         chosen = _anchors(owners)
+        parts = {keyword: _parts(keyword, chosen) for keyword in owners}
         # By the character that is looked for, and by what follows it: most places fail at the first character.
         anchors: dict[str, dict[str, list[str]]] = {}
         for keyword in owners:
-            _, anchor, after = _parts(keyword, chosen)
+            _, anchor, after = parts[keyword]
             anchors.setdefault(anchor, {}).setdefault(after, []).append(keyword)
         self._owners: list[tuple[tuple[int, int, str], ...]] = [()]
         alternatives = []
@@ -50,15 +51,15 @@ class KeywordSearch:
                 ends = []
                 for keyword in sorted(keywords, key=lambda keyword: (-len(keyword), keyword)):
                     ends.append(f"(?<={re.escape(keyword.lower())})()")
-                    implied = (other for other in together if _implies(keyword, other, chosen))
+                    implied = (other for other in together if _implies(parts[keyword], parts[other]))
                     self._owners.append(
                         tuple(
-                            (number, 1 + len(_parts(other, chosen)[2]), "" if other.islower() else other)
+                            (number, 1 + len(parts[other][2]), "" if other.islower() else other)
                             for other in implied
                             for number in owners[other]
                         )
                     )
-                befores = "".join(sorted({re.escape(_parts(keyword, chosen)[0][-1:]) for keyword in keywords}))
+                befores = "".join(sorted({re.escape(parts[keyword][0][-1:]) for keyword in keywords}))
                 # Of many that end alike, one look at the character before spares most of them.
                 first = f"(?<=[{befores}]{re.escape(char + after)})" if len(ends) > _MANY else ""
                 choices.append(f"{re.escape(after)}{first}(?:{'|'.join(ends)})")
@@ -107,11 +108,9 @@ def _parts(keyword: str, anchors: frozenset[str]) -> tuple[str, str, str]:
     return lowered[:place], lowered[place], lowered[place + 1 :]
 
 
-def _implies(longer: str, shorter: str, anchors: frozenset[str]) -> bool:
+def _implies(longer: tuple[str, str, str], shorter: tuple[str, str, str]) -> bool:
     """Return whether wherever one keyword stands the other does too, at the same character."""
-    before, _, after = _parts(longer, anchors)
-    back, _, ahead = _parts(shorter, anchors)
-    return before.endswith(back) and after.startswith(ahead)
+    return longer[0].endswith(shorter[0]) and longer[2].startswith(shorter[2])
 
 
 def _frequency(char: str) -> int:

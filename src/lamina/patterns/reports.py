@@ -53,7 +53,7 @@ class Trend:
 
     id: str
     direction: Literal["rising", "falling", "steady", "unknown"]
-    """``steady`` where the interval holds 0 or all outcomes are alike; ``unknown`` with uses in fewer than two weeks."""
+    """``steady`` where the interval holds 0 or all outcomes are alike; ``unknown`` in fewer than two weeks of use."""
     slope: float = 0.0
     """Change of the success rate a week."""
     low: float = 0.0

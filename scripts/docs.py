@@ -244,6 +244,36 @@ def grid_picture(folder: Path) -> str:
     return drawn("lamina state show grid --picture", ("lamina state show grid --picture", "\n".join(drawn_rows)))
 
 
+def trends_picture(folder: Path) -> str:
+    """What worked over two months: one way gets better, one gets worse, one is sure."""
+    import lamina as package
+
+    store = folder / "store"
+    monday = datetime.now(UTC).replace(hour=9, minute=0, second=0, microsecond=0)
+    monday -= timedelta(days=monday.weekday() + 56)
+    ways = {
+        ("reproduce it in a test", "fix it", "run all tests"): (4, 5, 5, 6, 7, 8, 8, 9),
+        ("read the stack trace", "patch the caller"): (8, 8, 7, 5, 5, 4, 3, 2),
+        ("search", "open", "edit", "run-tests"): (9, 9, 10, 9, 10, 10, 9, 10),
+    }
+    with package.open(store, embedder="none") as opened:
+        for steps, weeks in ways.items():
+            for week, good in enumerate(weeks):
+                opened.patterns.record_many(
+                    {"steps": steps, "type": "DebuggingStrategy", "success": number < good, "files": ["src/parser.py"],
+                     "at": monday + timedelta(weeks=week, hours=number), "session": f"run-{week}-{number}"}
+                    for number in range(10)
+                )  # fmt: skip
+    where = ("--store", str(store), "patterns")
+    command = "lamina patterns trends"
+    listed = "lamina patterns list --file src/parser.py"
+    return drawn(
+        command,
+        (command, lamina(*where, "trends")),
+        (listed, lamina(*where, "list", "--file", "src/parser.py")),
+    )
+
+
 PICTURES: dict[str, Callable[[Path], str]] = {
     "recall.svg": recall_picture,
     "index.svg": index_picture,
@@ -251,6 +281,7 @@ PICTURES: dict[str, Callable[[Path], str]] = {
     "sync.svg": sync_picture,
     "team-status.svg": team_picture,
     "grid.svg": grid_picture,
+    "trends.svg": trends_picture,
 }
 
 

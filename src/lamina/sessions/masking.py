@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from functools import cache
+import re
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -17,6 +18,12 @@ __all__ = ["TOO_DEEP", "Masker", "encodable", "mask", "plain", "suspicious"]
 
 _DEEPEST: Final = 100
 """Levels of lists and objects that are looked at one by one; what lies deeper is kept as its JSON text."""
+_TELLING: Final = re.compile(
+    r"(?:\w+[_-])?(?:pass(?:word|wd|phrase)|pwd|api[_-]?key|secret(?:[_-]?(?:access[_-]?)?key)?|client[_-]?secret"
+    r"|private[_-]?key|(?:access|refresh|auth|bearer|api|id|session)[_-]?token)|(?:proxy-)?authorization|(?:set-)?cookie",
+    re.IGNORECASE,
+)
+"""Names of values that are secrets whatever they look like. A ``token`` alone may be one of a grammar."""
 TOO_DEEP: Final = "[left out: nested too deeply]"
 """What stands in the place of a value that is nested by thousands."""
 
@@ -26,6 +33,11 @@ def _search() -> KeywordSearch:
     from lamina.guard.spans import keywords
 
     return keywords(masked=True)
+
+
+@lru_cache(maxsize=4_096)
+def _tells(name: str) -> bool:
+    return _TELLING.fullmatch(name) is not None
 
 
 def suspicious(text: str) -> bool:
@@ -131,6 +143,8 @@ class Masker:
     def _named(self, name: str, value: Any) -> Any:
         from lamina.guard.masked_kinds import is_named_secret
 
+        if _tells(name):
+            return self._hidden(value)
         if not isinstance(value, str):
             return self._value(value)
         masked, count = mask(encodable(value))
@@ -138,3 +152,15 @@ class Masker:
             masked, count = "[masked: password]", 1
         self.count += count
         return masked
+
+    def _hidden(self, value: Any) -> Any:
+        """Return what stands in the place of a value that its name alone makes a secret, however plain it looks."""
+        if isinstance(value, list):
+            return [self._hidden(item) for item in value]
+        if isinstance(value, dict):
+            return self._value(value)
+        if value is None or isinstance(value, bool) or not str(value).strip():
+            return value
+        masked, count = mask(encodable(str(value)))
+        self.count += max(count, 1)
+        return masked if count else "[masked: password]"

@@ -190,3 +190,23 @@ def test_a_person_may_name_the_beginning_of_an_id(s: Sessions) -> None:
     for unknown in ("edg", "edge%", "nobody"):
         with pytest.raises(NotFoundError):
             s.find(unknown)
+
+
+@pytest.mark.parametrize("secret", ["sunshine", "two plain words", 12345678, ["Sommer2024", "autumn"]])
+@pytest.mark.parametrize(
+    "name", ["password", "DB_PASSWORD", "api_key", "client-secret", "Authorization", "access_token"]
+)
+def test_a_value_whose_name_says_that_it_is_a_secret_is_masked(s: Sessions, name: str, secret: object) -> None:
+    """In arguments a telling name is enough, however plain its value looks; other names and empty values stay."""
+    with s.start(agent="me") as run:
+        run.call(
+            "fetch", arguments={"request": {name: secret}, "tokens": 12, "file": "sunshine.py", "empty": {name: ""}}
+        )
+    (event,) = s.events(run.id)
+    assert isinstance(event, Call)
+    kept = event.arguments["request"][name]
+
+    assert set(kept if isinstance(kept, list) else [kept]) == {"[masked: password]"}
+    assert event.arguments["tokens"] == 12
+    assert event.arguments["file"] == "sunshine.py"
+    assert event.arguments["empty"] == {name: ""}

@@ -139,7 +139,7 @@ def serious(problems: Iterable[Problem]) -> list[Problem]:
 
 def counted(count: int, what: str) -> str:
     """A number of things, in words."""
-    many = {"index": "indexes", "memory": "memories"}.get(what, f"{what}s")
+    many = {"fix": "fixes", "index": "indexes", "memory": "memories"}.get(what, f"{what}s")
     return f"{count:,} {what if count == 1 else many}"
 
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from lamina.cli.following import counted
 from lamina.cli.paint import Paint, clean, columns, one_line
 from lamina.cli.render import local, when
 
 if TYPE_CHECKING:
     from lamina.patterns.reports import LearnReport, Plan, Suggestion, Trend, Week
     from lamina.patterns.values import Pattern
-    from lamina.sessions.values import Event, Session
+    from lamina.sessions.values import Call, Event, Session
 
 __all__ = [
     "bar",
@@ -32,6 +33,8 @@ __all__ = [
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
+_EDITORS: Final = frozenset(("str_replace_editor", "str_replace_based_edit_tool"))
+"""Tools whose command says which of their own things they do; the file says more."""
 TREND_WEEKS: Final = 12
 """Weeks of a trend that are drawn."""
 ID_COLUMNS: Final = 11
@@ -177,14 +180,21 @@ def suggestion_lines(found: Sequence[Suggestion], paint: Paint, width: int) -> I
 
 def learn_lines(report: LearnReport) -> Iterator[str]:
     """What learning did."""
-    found = ", ".join(f"{count:,} {kind}" for kind, count in report.found.items() if count) or "nothing"
+    found = ", ".join(_kinds(kind, count) for kind, count in report.found.items() if count) or "nothing"
+    mute = f" ({report.without_calls:,} without calls)" if report.without_calls else ""
     yield (
-        f"learned from {report.new_sessions:,} new of {report.sessions:,} sessions: "
-        f"{len(report.patterns):,} new patterns, {report.updated:,} updated, {report.uses:,} uses"
+        f"learned from {report.new_sessions:,} new of {counted(report.sessions, 'session')}{mute}: "
+        f"{counted(len(report.patterns), 'new pattern')}, {report.updated:,} updated, {counted(report.uses, 'use')}"
     )
-    yield f"frequent in {report.min_support:,} sessions or more: {found}"
+    yield f"frequent in {counted(report.min_support, 'session')} or more: {found}"
     for kind, count in report.left_out.items():
-        yield f"left out: {count:,} {kind}"
+        yield f"left out: {_kinds(kind, count)}"
+
+
+def _kinds(kind: str, count: int) -> str:
+    """A number of ``steps``, ``tools``, ``files``, ``fixes`` or ``files of one session``."""
+    first, space, rest = kind.partition(" ")
+    return counted(count, {"fixes": "fix"}.get(first, first.removesuffix("s"))) + space + rest
 
 
 def plan_lines(plan: Plan, paint: Paint, width: int, most: int = 20) -> Iterator[str]:
@@ -205,8 +215,8 @@ def session_line(session: Session, paint: Paint, width: int) -> str:
     """A session on one line: id, begin, outcome, calls, title."""
     outcome = {"success": paint.green("ok  "), "failure": paint.red("fail"), None: "    "}[session.outcome]
     begun, id = local(session.started_at), clean(session.id)
-    calls = f"{session.calls:,} call{'' if session.calls == 1 else 's'}"
-    errors = f", {session.errors:,} error{'' if session.errors == 1 else 's'}" if session.errors else ""
+    calls = counted(session.calls, "call")
+    errors = f", {counted(session.errors, 'error')}" if session.errors else ""
     rest = [calls + errors, "archived" if session.archived else "", session.title or session.project or ""]
     line = one_line(" · ".join(part for part in rest if part), max(10, width - columns(id) - len(begun) - 9))
     return f"{paint.cyan(id)}  {paint.dim(begun)}  {outcome} {line}"
@@ -225,7 +235,7 @@ def session_lines(session: Session, paint: Paint) -> Iterator[str]:
         ("ended", "" if session.ended_at is None else when(session.ended_at)),
         ("outcome", session.outcome or ""),
         ("quality", "" if session.quality is None else f"{session.quality:.2f}"),
-        ("events", f"{session.turns:,} turns, {session.calls:,} calls, {session.errors:,} errors"),
+        ("events", ", ".join(counted(getattr(session, f"{what}s"), what) for what in ("turn", "call", "error"))),
     ]
     for name, value in rows:
         if value:
@@ -240,7 +250,20 @@ def event_lines(event: Event, paint: Paint, width: int) -> str:
         role = one_line(event.role, 20)
         return f"{event.position:5} {paint.bold(role)}: {one_line(event.text, max(10, width - 8 - columns(role)))}"
     mark = {True: paint.green("ok"), False: paint.red("--"), None: "  "}[event.ok]
-    what = event.error or ", ".join(event.files) or str(event.arguments or "")
     tool, step = one_line(event.tool, 24), one_line(event.step, 24)
     room = max(10, width - 13 - columns(tool) - columns(step))
-    return f"{event.position:5} {mark} {paint.cyan(tool)} [{step}] {one_line(what, room)}"
+    what = one_line(_called(event), room if event.error is None else max(10, room * 2 // 3))
+    if event.error is not None:
+        what = one_line(f"{what}: {event.error}" if what else event.error, room)
+    return f"{event.position:5} {mark} {paint.cyan(tool)} [{step}] {what}"
+
+
+def _called(call: Call) -> str:
+    """What a tool was called with, as it is stored: the command, else the files, else all of it."""
+    given = call.arguments
+    command = given.get("command", given.get("cmd", given.get("script"))) if isinstance(given, Mapping) else given
+    if isinstance(command, (list, tuple)):
+        command = " ".join(map(str, command))
+    if isinstance(command, str) and call.tool.strip().lower() not in _EDITORS:
+        return command
+    return ", ".join(call.files) or str(given or "")

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from lamina import fs
 from lamina.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from lamina.patterns.forms import READABLE, WRITABLE, form_of
-from lamina.patterns.forms.documents import read_json, read_jsonl, write_json, write_jsonl
+from lamina.patterns.forms.documents import read_json, read_jsonl, speaks_of_sessions, write_json, write_jsonl
 from lamina.patterns.forms.entries import entries, uses_of
 from lamina.patterns.forms.graphml import write_graphml
 from lamina.patterns.forms.markdown import is_ours, read_markdown
@@ -22,12 +22,13 @@ from lamina.patterns.related import file_edges
 from lamina.patterns.reports import PatternImport
 from lamina.patterns.rows import root
 from lamina.sessions.checks import check_choice
+from lamina.sessions.readers.lines import peek
 from lamina.sessions.rows import unpacked
 from lamina.storage.catalog import SqliteCatalog
 from lamina.storage.names import NameKind
 from lamina.storage.reader import Reader
 
-__all__ = ["Source", "export_to", "exported", "import_entries", "import_from"]
+__all__ = ["Source", "check_source", "export_to", "exported", "import_entries", "import_from"]
 
 Source: TypeAlias = Callable[[list[str]], Iterator[tuple[str, Any]]]
 """Reads places and entries from their beginning; what it cannot read it adds to the list."""
@@ -64,12 +65,16 @@ def export_to(catalog: SqliteCatalog, place: Path, form: str | None, *, replace:
         if place.is_dir() and any(place.iterdir()) and not replace:
             raise AlreadyExistsError(
                 f"{place} is there and not empty.",
-                hint="Choose another folder, or replace what it has.",
+                hint="Choose another folder, or replace what it has with --replace (replace=True).",
                 path=str(place),
             )
         write_folder(catalog, place)
         return place
-    fs.write_file(place, exported(catalog, chosen), replace=replace, mode=0o644)
+    try:
+        fs.write_file(place, exported(catalog, chosen), replace=replace)
+    except AlreadyExistsError as error:
+        hint = "Choose another name, or replace it with --replace (replace=True)."
+        raise AlreadyExistsError(error.message, hint=hint, path=str(place)) from None
     return place
 
 
@@ -80,14 +85,38 @@ def import_from(catalog: SqliteCatalog, place: Path, form: str | None) -> Patter
         NotFoundError: There is no such file.
         InvalidInputError: It is none of the forms, or an entry of it makes no sense; what came before it is kept.
     """
-    if not place.exists():
-        raise NotFoundError(f"There is no {place}.", hint="Name a file or folder of patterns.", path=str(place))
-    chosen = check_choice(_form(place) if form is None else form, "format", READABLE)
+    chosen = _chosen(place, form)
     if chosen == "aircher":
         from lamina.patterns.migrate import migrate_files
 
         return migrate_files(catalog, place)
     return import_entries(catalog, partial(_READERS[chosen], place), str(place), chosen)
+
+
+def check_source(place: Path, form: str | None) -> None:
+    """Read as far as the first pattern of what is to be imported, before a store is made for it.
+
+    Raises:
+        NotFoundError: There is no such file, or no pattern's file in the folder.
+        InvalidInputError: It is none of the forms, or it holds sessions.
+    """
+    chosen = _chosen(place, form)
+    if chosen != "aircher":
+        next(_READERS[chosen](place, []), None)
+
+
+def _chosen(place: Path, form: str | None) -> str:
+    """Return the form of what is to be imported."""
+    if not place.exists():
+        raise NotFoundError(f"There is no {place}.", hint="Name a file or folder of patterns.", path=str(place))
+    chosen = check_choice(_form(place) if form is None else form, "format", READABLE)
+    if chosen == "jsonl" and place.is_file() and speaks_of_sessions(peek(place)):
+        raise InvalidInputError(
+            f"{place} holds sessions, not patterns.",
+            hint="Import it with `lamina sessions import`, or store.sessions.import_file; then learn from it.",
+            path=str(place),
+        )
+    return chosen
 
 
 def _form(place: Path) -> str:

@@ -65,10 +65,12 @@ def learn(
             reader, known, held, support=support, rate=rate, max_length=max_length, max_gap=max_gap, limit=limit
         )
         again = held_evidence(reader, held, known, max_gap)
+        ((mute,),) = reader.db.execute("SELECT count(*) FROM session WHERE calls = 0 AND turns > 0").fetchall()
     new, updated, uses = write_evidence(catalog, known, patterns, again, held=held, progress=progress)
     return LearnReport(
         sessions=len(known),
         new_sessions=len(renewed),
+        without_calls=int(mute),
         patterns=tuple(new),
         updated=updated,
         uses=uses,

@@ -82,7 +82,7 @@ def write_folder(catalog: SqliteCatalog, folder: Path) -> int:
 def _written(catalog: SqliteCatalog, folder: Path) -> int:
     if folder.exists() and not folder.is_dir():
         raise InvalidInputError(f"{folder} is a file, not a folder.", hint="Name a folder.")
-    fs.make_dir(folder, mode=0o755)
+    fs.make_dir(folder, mode=0o700)  # uses name sessions and files
     wanted = {INDEX}
     changed = 0
     for entry in entries(catalog):
@@ -110,8 +110,8 @@ def _replaced(path: Path, data: bytes) -> bool:
     if path.is_file() and path.stat().st_size == len(data) and fs.read_file(path, max_bytes=_MAX_BYTES) == data:
         return False
     if not path.parent.is_dir():
-        fs.make_dir(path.parent, mode=0o755)
-    fs.write_file(path, data, replace=True, mode=0o644)
+        fs.make_dir(path.parent, mode=0o700)
+    fs.write_file(path, data, replace=True)
     return True
 
 

@@ -146,6 +146,8 @@ class LearnReport:
     """Sessions that it has seen by now."""
     new_sessions: int
     """Those that were new, or had grown."""
+    without_calls: int = 0
+    """Sessions in which no tool was called: there is nothing to learn from them."""
     patterns: tuple[str, ...] = ()
     """Ids of patterns that are new."""
     updated: int = 0

@@ -18,7 +18,7 @@ from lamina.sessions.storing import Import, UnreadableError
 from lamina.sessions.values import ImportReport
 from lamina.storage.catalog import SqliteCatalog
 
-__all__ = ["FORMATS", "import_path"]
+__all__ = ["FORMATS", "check_source", "import_path"]
 
 FORMATS: Final = ("transcript", "trajectory", "aircher", "duckdb", "lamina")
 _READERS: Final = {
@@ -29,6 +29,23 @@ _READERS: Final = {
     "lamina": "lamina.sessions.lines",
 }
 _SUFFIXES: Final = (".jsonl", ".ndjson", ".traj", ".json", ".duckdb")
+
+
+def check_source(path: str | PathLike[str], format: str = "auto") -> None:
+    """See to it that there is something to import, before a store is made for it.
+
+    Raises:
+        NotFoundError: There is no such file, or the folder holds none.
+        InvalidInputError: It is a file of none of the formats.
+    """
+    check_choice(format, "format", ("auto", *FORMATS))
+    place = check_path(path)
+    _files(place, Notes())
+    if format == "auto" and not place.is_dir():
+        try:
+            _detect(place)
+        except OSError as error:
+            raise translate(error, place, "read") from error
 
 
 def import_path(
@@ -75,6 +92,7 @@ def import_path(
         turns=work.turns,
         calls=work.calls,
         known=work.known,
+        twice=work.twice,
         unknown=dict(work.notes.unknown.most_common()),
         unknown_at=dict(work.notes.places),
         problems=work.notes.told(),
@@ -146,13 +164,19 @@ def _detect(path: Path) -> str:
             return "lamina" if own else "transcript"
     from lamina.sessions.readers.whole import whole_json
 
-    document = whole_json(path)
+    try:
+        document = whole_json(path)
+    except InvalidInputError:
+        if path.suffix in _SUFFIXES:
+            raise  # it is meant to be one, and something is wrong with it
+        document = None
     if isinstance(document, dict) and isinstance(document.get("session_id"), str):
         return "aircher"
     if isinstance(document, dict) and ("trajectory" in document or "history" in document):
         return "trajectory"
     raise InvalidInputError(
-        f"{path} is none of the formats that can be imported.",
-        hint=f"They are {', '.join(FORMATS)}; name one with format=. Patterns go to store.patterns.import_file.",
+        f"{path} is no file of sessions.",
+        hint=f"The formats are {', '.join(FORMATS)}; name one with --format (format=). "
+        "Patterns are imported by `lamina patterns import`, or store.patterns.import_file.",
         path=str(path),
     )

@@ -155,7 +155,13 @@ def found_id(reader: Reader, reference: str) -> str:
                 hint="Name one of them by its whole id.",
                 ids=begun,
             )
-    return str(session_row(reader, reference)[1])
+    try:
+        return str(session_row(reader, reference)[1])
+    except NotFoundError as error:
+        if len(reference) >= _SHORTEST:
+            raise
+        least = f"The beginning of an id is enough from {_SHORTEST} characters on."
+        raise NotFoundError(error.message, hint=f"{least} {error.hint or ''}".strip(), id=reference) from None
 
 
 def to_session(row: Sequence[Any]) -> Session:

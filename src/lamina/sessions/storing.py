@@ -39,6 +39,7 @@ class _Held:
     number: int
     project: str | None
     keys: set[int]
+    added: set[int] = field(default_factory=set)
     last: int = 0
     waiting: dict[int, int] = field(default_factory=dict)
     """Stored calls without an outcome: their keys and numbers."""
@@ -59,7 +60,8 @@ class Import:
         self.ids: dict[str, str] = {}
         """Ids of sessions by what records call them."""
         self.seen: dict[str, None] = {}
-        self.new_sessions = self.turns = self.calls = self.known = 0
+        self.new_sessions = self.turns = self.calls = self.known = self.twice = 0
+        self._made: set[int] = set()
         self._held: dict[str, _Held] = {}
 
     def run(self, records: Iterable[Record], source: str) -> None:
@@ -72,6 +74,7 @@ class Import:
             self.turns += counts.turns
             self.calls += counts.calls
             self.known += counts.known
+            self.twice += counts.twice
         self._held.clear()
 
 
@@ -102,7 +105,7 @@ class _Batch:
         self._writer = writer
         self._codec = work._catalog.codec  # noqa: SLF001 - one thing in two classes
         self._source = source
-        self.new_sessions = self.turns = self.calls = self.known = 0
+        self.new_sessions = self.turns = self.calls = self.known = self.twice = 0
         self._drafts: dict[str, Opened] = {}
         self._fresh: dict[str, list[Said | Used]] = {}
         self._calls: dict[tuple[str, str], Used] = {}
@@ -176,6 +179,8 @@ class _Batch:
                 draft.metadata = masker.value(opened.metadata)
             number, new = ensure_session(self._writer, draft)
             self.new_sessions += new
+            if new:
+                self._work._made.add(number)  # noqa: SLF001
             if held is None:
                 held = _Held(number, draft.project, set())
                 self._recall_archive(number, id, held)
@@ -203,9 +208,14 @@ class _Batch:
             record.at = self._at.get(record.session, now_micros())
         self._at[record.session] = record.at
         if record.key in held.keys:
-            self.known += 1
+            # Of a session that this import made, nothing can have been there before.
+            if record.key in held.added or held.number in self._work._made:  # noqa: SLF001
+                self.twice += 1
+            else:
+                self.known += 1
             return
         held.keys.add(record.key)
+        held.added.add(record.key)
         if isinstance(record, Said):
             self.turns += 1
         else:

@@ -95,6 +95,8 @@ class ImportReport:
     """Tool calls that were added."""
     known: int = 0
     """Events that were there from an earlier import."""
+    twice: int = 0
+    """Events that stand more than once in the files, beyond the first time."""
     unknown: Mapping[str, int] = field(default_factory=dict)
     """Records that say nothing to Lamina, by what they call themselves."""
     unknown_at: Mapping[str, str] = field(default_factory=dict)

@@ -27,8 +27,8 @@ def test_an_import_tells_what_it_left_out(tmp_path: Path, capsys: pytest.Capture
     first, _ = call(tmp_path, capsys, "sessions", "import", str(path.parent))
     again, _ = call(tmp_path, capsys, "sessions", "import", str(path.parent))
 
-    assert first.startswith("1 new of 1 sessions: 1 turns, 0 calls\n")
-    assert again.startswith("0 new of 1 sessions: 0 turns, 0 calls, 1 known already\n")
+    assert first.startswith("1 new of 1 session: 1 turn, 0 calls\n")
+    assert again.startswith("0 new of 1 session: 0 turns, 0 calls, 1 known already\n")
     assert "not understood: 2x a rather long" in first
     assert "(first session-one.jsonl line 2)" in first
     assert max(map(len, first.splitlines())) <= 100

@@ -135,7 +135,7 @@ def test_wrong_encodings_and_formats_are_refused_clearly(s: Sessions, tmp_path: 
     with pytest.raises(InvalidInputError, match="UTF-16"):
         s.import_file(wide)
     (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(InvalidInputError, match="none of the formats"):
+    with pytest.raises(InvalidInputError, match="is no file of sessions"):
         s.import_file(tmp_path / "x.json")
     with pytest.raises(NotFoundError):
         s.import_file(tmp_path / "nothing.jsonl")
@@ -466,7 +466,7 @@ def test_only_regular_files_of_a_folder_are_read(s: Sessions, tmp_path: Path) ->
     assert report.calls == 1
     assert sorted(report.problems) == [
         "empty.jsonl: it is empty.",
-        "list.json: it is none of the formats that can be imported.",
+        "list.json: it is no file of sessions.",
         "nowhere.jsonl: it is no regular file, or a link to nowhere",
         "pipe.jsonl: it is no regular file, or a link to nowhere",
     ]

@@ -11,6 +11,7 @@ import click
 
 from lamina.cli.confirm import confirm, dry_run_option, yes_option
 from lamina.cli.exit_codes import ExitCode
+from lamina.cli.following import counted
 from lamina.cli.output import to_json
 from lamina.cli.paint import clean, one_line
 from lamina.cli.params import When
@@ -303,33 +304,42 @@ def undo_command(shell: Shell, /, *, id: str | None) -> ExitCode:
     with shell.open(write=True) as store:
         plan = store.patterns.undo(id)
     text = (
-        f"{plan.id}: {len(plan.remove):,} patterns brought back, {len(plan.merge):,} parted again, "
-        f"{len(plan.archive):,} sessions unpacked"
+        f"{plan.id}: {counted(len(plan.remove), 'pattern')} brought back, {len(plan.merge):,} parted again, "
+        f"{counted(len(plan.archive), 'session')} unpacked"
     )
     shell.emit(to_json(plan), lambda: [text])
     return ExitCode.OK
 
 
 @command.command("export", cls=Command)
+@click.argument("file", required=False, type=click.Path())
 @click.option(
     "--format",
     "form",
     type=click.Choice(["json", "jsonl", "csv", "markdown", "graphml"]),
-    help="By the name of FILE unless given; json on standard output.",
+    help="By the name of FILE unless given, a name without an ending being markdown; json on standard output.",
 )
-@click.option("--output", "-o", type=click.Path(), metavar="FILE", help="Write a file, or a folder of markdown.")
+@click.option("--output", "-o", type=click.Path(), metavar="FILE", help="The same as FILE.")
 @click.option("--replace", is_flag=True, help="Replace what is there.")
 @pass_shell
-def export_command(shell: Shell, /, *, form: str | None, output: str | None, replace: bool) -> ExitCode:
-    """Write all patterns with all of their uses."""
+def export_command(
+    shell: Shell, /, *, file: str | None, form: str | None, output: str | None, replace: bool
+) -> ExitCode:
+    """Write all patterns with all of their uses to FILE, or to a folder of markdown.
+
+    Without FILE they go to standard output.
+    """
+    if file is not None and output is not None:
+        raise click.UsageError("FILE and --output are the same: give one of them.", click.get_current_context())
+    output = file if output is None else output
     if output is None:
         if shell.json and form not in (None, "json"):
             raise click.UsageError(
-                f"--json answers with one JSON document, which {form} is none; name a file with --output.",
+                f"--json answers with one JSON document, which {form} is none; name a file.",
                 click.get_current_context(),
             )
         if form == "markdown":
-            raise click.UsageError("Markdown is a folder: name it with --output.", click.get_current_context())
+            raise click.UsageError("Markdown is a folder: name it.", click.get_current_context())
         with shell.open() as store:
             for part in store.patterns.exported(form or "json"):
                 with writing_output():
@@ -352,11 +362,15 @@ def import_command(shell: Shell, /, *, path: str, form: str | None) -> ExitCode:
 
     What is there is not added again. Afterwards it is read once more and compared with the store.
     """
+    from lamina.patterns.arguments import check_place
+    from lamina.patterns.exchange import check_source
+
+    check_source(check_place(path), form)  # no store is made for what cannot be imported
     with shell.open(write=True, create=True) as store:
         report = store.patterns.import_file(path, format=form)
-    text = f"{report.patterns:,} new patterns, {report.uses:,} uses, {report.known:,} known"
+    text = f"{counted(report.patterns, 'new pattern')}, {counted(report.uses, 'use')}, {report.known:,} known"
     if report.sessions:
-        text += f", {report.sessions:,} sessions"
+        text += f", {counted(report.sessions, 'session')}"
     shell.emit(to_json(report), lambda: [text])
     if not shell.json:
         for problem in report.problems:
@@ -383,7 +397,7 @@ def delete_command(shell: Shell, /, *, ids: tuple[str, ...], yes: bool, dry_run:
             for id, pattern in found.items():
                 if not pattern.id.startswith(id):
                     shell.say(f"{id} is a part of {pattern.id}; only what it brought along goes")
-        count = f"{len(found):,} pattern{'' if len(found) == 1 else 's'}"
+        count = counted(len(found), "pattern")
         if not dry_run:
             if not confirm(shell, f"Delete {count}?", yes=yes):
                 return ExitCode.FAILURE
@@ -404,7 +418,8 @@ def stats_command(shell: Shell, /) -> ExitCode:
 
     def lines() -> Iterator[str]:
         rate = found["successes"] / found["uses"] if found["uses"] else 0.0
-        yield f"{found['patterns']:,} patterns, {found['uses']:,} uses, {rate:.0%} worked; {recent:,} used in 30 days"
+        total = f"{counted(found['patterns'], 'pattern')}, {counted(found['uses'], 'use')}"
+        yield f"{total}, {rate:.0%} worked; {recent:,} used in 30 days"
         for kind, count in found["by_type"].items():
             yield f"  {count:7,}  {clean(kind)}"
         if found["removed"] or found["merged"]:

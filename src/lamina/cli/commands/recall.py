@@ -19,6 +19,16 @@ from lamina.types import Hits, MissingReport
 __all__ = ["command"]
 
 _LEFT_OUT = 3
+_KINDS = ("memories", "patterns")
+
+
+def _included(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what is asked for beside memories: named once or several times, or with commas."""
+    named = [name.strip() for value in values for name in value.split(",")]
+    for name in named:
+        if name not in _KINDS:
+            raise click.BadParameter(f"{name!r} is not one of {', '.join(map(repr, _KINDS))}.", ctx, param)
+    return tuple(dict.fromkeys(name for name in named if name != "memories"))
 
 
 @click.command("recall", cls=Command)
@@ -32,7 +42,11 @@ _LEFT_OUT = 3
 @click.option("--exact", is_flag=True, help="Compare with every vector, not only with candidates.")
 @click.option("--token-budget", type=click.IntRange(1), metavar="N", help="Stop before the texts exceed N tokens.")
 @click.option(
-    "--include", type=click.Choice(["patterns"]), multiple=True, help="Also what worked: the patterns that fit."
+    "--include",
+    multiple=True,
+    callback=_included,
+    metavar="[memories,patterns]",
+    help="Also what worked: the patterns that fit. Memories always come.",
 )
 @click.option("--explain", is_flag=True, help="Show every signal and word behind a score.")
 @click.option("--explain-missing", "--missing", metavar="ID", help="Say why this memory is not among the answers.")

@@ -11,6 +11,7 @@ import click
 
 from lamina.cli.confirm import confirm, dry_run_option, yes_option
 from lamina.cli.exit_codes import ExitCode
+from lamina.cli.following import counted
 from lamina.cli.output import to_json
 from lamina.cli.paint import clean, one_line
 from lamina.cli.params import When
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from lamina.sessions.values import Event
 
 __all__ = ["command"]
+
+_MOST_DAYS = 3_000_000
+"""Days that every session is younger than."""
 
 command = Group(
     name="sessions",
@@ -80,7 +84,9 @@ def show_command(shell: Shell, /, *, id: str, events: int) -> ExitCode:
     left = session.turns + session.calls - len(shown)
     shell.emit({**to_json(session), "events": to_json(shown), "events_left_out": max(0, left)}, lines)
     if left > 0 and not shell.json:
-        shell.say(shell.err.dim(f"{left:,} more events; show them with --events {session.turns + session.calls}"))
+        shell.say(
+            shell.err.dim(f"{counted(left, 'more event')}; show them with --events {session.turns + session.calls}")
+        )
     return ExitCode.OK
 
 
@@ -102,15 +108,19 @@ def import_command(shell: Shell, /, *, path: str, format_name: str) -> ExitCode:
       lamina sessions import ~/.claude/projects
       lamina sessions import run.traj
     """  # noqa: D301 - click wants the character itself
+    from lamina.sessions.importing import check_source
+
+    check_source(path, format_name)  # no store is made for what cannot be imported
     with shell.open(write=True, create=True) as store, progress("importing", 1) as show:
         report = store.sessions.import_file(path, format=format_name, progress=show)
     nothing = not report.sessions and bool(report.problems)
 
     def lines() -> Iterator[str]:
         known = f", {report.known:,} known already" if report.known else ""
+        twice = f", {report.twice:,} twice in the files" if report.twice else ""
         yield (
-            f"{report.new_sessions:,} new of {len(report.sessions):,} sessions: {report.turns:,} turns, "
-            f"{report.calls:,} calls{known}"
+            f"{report.new_sessions:,} new of {counted(len(report.sessions), 'session')}: "
+            f"{counted(report.turns, 'turn')}, {counted(report.calls, 'call')}{known}{twice}"
         )
         yield shell.out.dim(f"{size(report.bytes)} read in {report.seconds:.1f} s")
         for name, count in report.unknown.items():
@@ -119,7 +129,7 @@ def import_command(shell: Shell, /, *, path: str, format_name: str) -> ExitCode:
             head = f"not understood: {count:,}x "
             yield f"{head}{one_line(name, max(20, shell.width - len(head) - len(where)))}{clean(where)}"
         if report.masked:
-            yield f"{report.masked:,} secret{'' if report.masked == 1 else 's'} masked"
+            yield f"{counted(report.masked, 'secret')} masked"
 
     shell.emit(to_json(report), lines)
     if not shell.json:
@@ -170,11 +180,72 @@ def archive_command(
         if not dry_run and not ids:
             found = store.sessions.archive(dry_run=True, **options)
             count = len(found.sessions)
-            if count and not confirm(shell, f"Archive {count:,} session{'' if count == 1 else 's'}?", yes=yes):
+            if count and not confirm(shell, f"Archive {counted(count, 'session')}?", yes=yes):
                 return ExitCode.FAILURE
         named = [store.sessions.find(id).id for id in ids]
         report = store.sessions.archive(named or None, dry_run=dry_run, **options)
     would = "would archive" if dry_run else "archived"
     sizes = f"{size(report.bytes_before)}" + ("" if dry_run else f" to {size(report.bytes_after)}")
-    shell.emit(to_json(report), lambda: [f"{would} {len(report.sessions):,} sessions, {sizes}"])
+    shell.emit(to_json(report), lambda: [f"{would} {counted(len(report.sessions), 'session')}, {sizes}"])
+    return ExitCode.OK
+
+
+@command.command("delete", cls=Command)
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@yes_option
+@dry_run_option
+@pass_shell
+def delete_command(shell: Shell, /, *, ids: tuple[str, ...], yes: bool, dry_run: bool) -> ExitCode:
+    """Delete what sessions said and did, for good.
+
+    Uses of patterns that came from them stay, and still name them.
+    """
+    with shell.open(write=not dry_run) as store:
+        found = list({session.id: session for session in map(store.sessions.find, ids)}.values())
+        if dry_run or not yes:
+            for session in found:
+                shell.say(session_line(session, shell.err, shell.width))
+        count = counted(len(found), "session")
+        gone: list[str] = []
+        if not dry_run:
+            if not confirm(shell, f"Delete {count}?", yes=yes):
+                return ExitCode.FAILURE
+            gone = [store.sessions.delete(session.id).id for session in found]
+    shell.emit({"dry_run": dry_run, "deleted": gone}, lambda: [f"{'would delete' if dry_run else 'deleted'} {count}"])
+    return ExitCode.OK
+
+
+@command.command("retain", cls=Command)
+@click.option("--keep-last", type=click.IntRange(0), help="Keep so many of the newest.")
+@click.option("--max-age-days", type=click.FloatRange(0), help="Keep what is younger.")
+@yes_option
+@dry_run_option
+@pass_shell
+def retain_command(
+    shell: Shell, /, *, keep_last: int | None, max_age_days: float | None, yes: bool, dry_run: bool
+) -> ExitCode:
+    """Delete old sessions for good: those that are neither among the newest nor young enough.
+
+    Uses of patterns that came from them stay, and still name them.
+    """
+    if keep_last is None and max_age_days is None:
+        raise click.UsageError(
+            "Nothing says what to keep: give --keep-last, --max-age-days or both.", click.get_current_context()
+        )
+    age = None if max_age_days is None else timedelta(days=min(max_age_days, _MOST_DAYS))
+    with shell.open(write=not dry_run) as store:
+        report = store.sessions.retain(keep_last=keep_last, max_age=age, dry_run=True)
+        count = counted(len(report.sessions), "session")
+        if report.sessions and not dry_run:
+            if not confirm(shell, f"Delete {count}, {size(report.bytes_before)}?", yes=yes):
+                return ExitCode.FAILURE
+            report = store.sessions.retain(keep_last=keep_last, max_age=age)
+            count = counted(len(report.sessions), "session")
+
+    def lines() -> Iterator[str]:
+        yield f"{'would delete' if dry_run else 'deleted'} {count}, {size(report.bytes_before)}"
+        if dry_run:
+            yield from (f"  {shell.out.cyan(clean(id))}" for id in report.sessions)
+
+    shell.emit(to_json(report), lines)
     return ExitCode.OK

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lamina.errors import InvalidInputError
 from lamina.patterns.forms.entries import FORMAT
@@ -13,7 +13,10 @@ from lamina.sessions.readers.lines import json_lines
 from lamina.sessions.readers.records import Notes
 from lamina.sessions.readers.whole import whole_json
 
-__all__ = ["read_json", "read_jsonl", "write_json", "write_jsonl"]
+__all__ = ["read_json", "read_jsonl", "speaks_of_sessions", "write_json", "write_jsonl"]
+
+_SPEECH: Final = frozenset(("user", "assistant", "summary", "session", "turn", "call", "end"))
+"""Types of the lines of transcripts, and of Lamina's own files of sessions."""
 
 
 def write_json(entries: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
@@ -39,9 +42,17 @@ def read_json(path: Path, problems: list[str]) -> Iterator[tuple[str, Any]]:  # 
     document = whole_json(path)
     found = document.get("patterns") if isinstance(document, dict) else document
     if not isinstance(found, list):
-        raise InvalidInputError(f"{path} has no list of patterns.", hint="Was it written by `lamina patterns export`?")
+        hint = "Was it written by `lamina patterns export`? Sessions are imported by `lamina sessions import`."
+        raise InvalidInputError(f"{path} has no list of patterns.", hint=hint)
     for number, entry in enumerate(found, 1):
         yield f"{path}: pattern {number}", entry
+
+
+def speaks_of_sessions(entry: Any) -> bool:
+    """Return whether a line is one of a transcript rather than a pattern."""
+    if not isinstance(entry, Mapping) or "steps" in entry:
+        return False
+    return "sessionId" in entry or (isinstance(entry.get("type"), str) and entry["type"] in _SPEECH)
 
 
 def read_jsonl(path: Path, problems: list[str]) -> Iterator[tuple[str, Any]]:

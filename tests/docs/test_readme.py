@@ -18,7 +18,7 @@ FENCE = re.compile(
 CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<target>[^)#]+)(?:#[^)]*)?\)")
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "examples/README.md")
-SCRIPTED = ("README.md", "docs/recall.md", "docs/errors.md", "docs/memory-directory.md")
+SCRIPTED = ("README.md", "docs/recall.md", "docs/errors.md", "docs/memory-directory.md", "docs/patterns.md")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from lamina.cli.paint import Paint, columns
 from lamina.cli.pattern_lines import (
     bar,
     event_lines,
+    learn_lines,
     pattern_table,
     plan_lines,
     session_line,
@@ -21,7 +22,7 @@ from lamina.cli.pattern_lines import (
     trend_lines,
     week_lines,
 )
-from lamina.patterns.reports import Merge, Plan, Removal, Suggestion, Trend, Week
+from lamina.patterns.reports import LearnReport, Merge, Plan, Removal, Suggestion, Trend, Week
 
 
 @pytest.fixture
@@ -278,6 +279,40 @@ def test_json_means_one_document(folder: Path, capsys: pytest.CaptureFixture[str
     assert not (folder / "p.foo").exists()
 
 
+def test_exports_are_private_and_named_as_an_argument(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """FILE and --output say the same; what is there is named with the option that replaces it; modes are 0600, 0700."""
+    with lamina.open(folder / "store", embedder="none") as store:
+        store.patterns.record(["a"], type="T", success=True, session="s", files=["secret.py"])
+    path, plain = folder / "e.json", folder / "md"
+    assert document(folder, capsys, "patterns", "export", str(path)) == {"path": str(path)}
+    call(folder, capsys, "patterns", "export", str(plain))
+    made = [path, plain, *plain.rglob("*")]
+    for place in (path, plain):
+        assert run(["--store", str(folder / "store"), "patterns", "export", str(place)]) != 0
+        assert "--replace" in capsys.readouterr().err
+        call(folder, capsys, "patterns", "export", "-o", str(place), "--replace")
+    call(folder, capsys, "patterns", "export", str(path), "-o", str(path), code=2)
+
+    assert len(made) == 5
+    assert {place.stat().st_mode & 0o777 for place in made if place.is_dir()} == {0o700}
+    assert {place.stat().st_mode & 0o777 for place in made if place.is_file()} == {0o600}
+
+
+def test_numbers_fit_their_words(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One of a kind is told in the singular, whatever the kind."""
+    report = LearnReport(sessions=1, new_sessions=1, uses=1, min_support=1, found={"files": 1, "fixes": 1, "steps": 2})
+    with lamina.open(folder / "store", embedder="none") as store:
+        for _ in range(12):
+            store.patterns.record(["a bad idea"], type="T", success=False)
+    call(folder, capsys, "patterns", "prune", "--yes")
+
+    assert list(learn_lines(report)) == [
+        "learned from 1 new of 1 session: 0 new patterns, 0 updated, 1 use",
+        "frequent in 1 session or more: 1 file, 1 fix, 2 steps",
+    ]
+    assert ": 1 pattern brought back, 0 parted again, 0 sessions unpacked" in call(folder, capsys, "patterns", "undo")
+
+
 def test_recall_brings_patterns_when_asked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With --include patterns those that fit come along; a recall without a question says what it lacks."""
     with lamina.open(folder / "store", embedder="none") as store:
@@ -288,6 +323,9 @@ def test_recall_brings_patterns_when_asked(folder: Path, capsys: pytest.CaptureF
 
     assert [pattern["id"] for pattern in told["patterns"]] == [id]
     assert "patterns" not in document(folder, capsys, "recall", "how do I deploy")
+    for both in (["--include", "memories,patterns"], ["--include", "memories", "--include", "patterns"]):
+        assert document(folder, capsys, "recall", "how do I deploy", *both)["patterns"]
+    call(folder, capsys, "recall", "how do I deploy", "--include", "memories,moods", code=2)
     assert "run the deploy script" in call(folder, capsys, "recall", "how do I deploy", "--include", "patterns")
 
 

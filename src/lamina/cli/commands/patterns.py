@@ -168,7 +168,9 @@ def trends_command(shell: Shell, /, *, weeks: int, tz: str, limit: int, until: d
     if shell.json:
         return ExitCode.OK
     if found:
-        shell.say(shell.err.dim(f"{len(found):,} of {len(every):,} patterns used in that time{_rest(every, moving)}"))
+        shell.say(
+            shell.err.dim(f"{len(found):,} of {counted(len(every), 'pattern')} used in that time{_rest(every, moving)}")
+        )
         drawn = f"the last {min(weeks, TREND_WEEKS)} that it was used in, from Monday ({tz})"
         shell.say(shell.err.dim(f"weeks: success rates of {drawn}"))
         shell.say(shell.err.dim("points/week: change of the success rate in percent; sure: how surely it changes"))
@@ -191,7 +193,7 @@ def _no_trend(trends: list[Trend]) -> str:
 
 def _rest(every: list[Trend], moving: list[Trend]) -> str:
     left = len(every) - len(moving)
-    return f"; {left:,} others in one week only" if left else ""
+    return f"; {counted(left, 'other')} in one week only" if left else ""
 
 
 @command.command("learn", cls=Command)

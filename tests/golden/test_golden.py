@@ -71,7 +71,7 @@ def test_an_older_store_is_read_as_one_that_lacks_what_came_later(golden: tuple[
         assert store.gc(dry_run=True)["dry_run"]
         assert store.verify("full").ok
         for write in (
-            lambda: store.states.commit("new", {}),
+            lambda: store.states.commit("new", {"a": [1.0]}),
             lambda: store.patterns.record(["edit"], type="x", success=True),
             lambda: store.sessions.start(agent="me"),
         ):

@@ -10,9 +10,11 @@ import click
 from lamina.cli.commands.state import version_lines
 from lamina.cli.confirm import confirm, dry_run_option, yes_option
 from lamina.cli.exit_codes import ExitCode
+from lamina.cli.following import counted
 from lamina.cli.output import to_json
 from lamina.cli.paint import clean
 from lamina.cli.shell import Command, Shell, pass_shell
+from lamina.cli.state_refs import REFS, typed_ref
 from lamina.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -21,18 +23,17 @@ if TYPE_CHECKING:
 __all__ = ["branch_command", "compare_command", "delete_command", "restore_command", "retain_command", "tag_command"]
 
 _name = click.argument("name")
-_REFS = "Branch, tag, the first digits of an id, or a time in ISO 8601."
 
 
 @click.command("tag", cls=Command)
 @_name
 @click.argument("tag")
-@click.option("--ref", default="main", show_default=True, help=_REFS)
+@click.option("--ref", default="main", show_default=True, help=REFS)
 @pass_shell
 def tag_command(shell: Shell, /, *, name: str, tag: str, ref: str) -> ExitCode:
     """Give a version of state NAME the name TAG. A tag stays with its version, and is never given again."""
     with shell.open(write=True) as store:
-        version = store.states.tag(name, ref, tag)
+        version = store.states.tag(name, typed_ref(store, name, ref), tag)
     shell.emit({"version": to_json(version)}, lambda: version_lines(shell, version))
     return ExitCode.OK
 
@@ -45,7 +46,7 @@ def tag_command(shell: Shell, /, *, name: str, tag: str, ref: str) -> ExitCode:
 def branch_command(shell: Shell, /, *, name: str, branch: str, ref: str) -> ExitCode:
     """Let a new BRANCH of state NAME begin at a version."""
     with shell.open(write=True) as store:
-        version = store.states.branch(name, branch, ref)
+        version = store.states.branch(name, branch, typed_ref(store, name, ref))
     shell.emit({"version": to_json(version)}, lambda: version_lines(shell, version))
     return ExitCode.OK
 
@@ -59,10 +60,11 @@ def branch_command(shell: Shell, /, *, name: str, branch: str, ref: str) -> Exit
 def restore_command(shell: Shell, /, *, name: str, ref: str, branch: str, message: str | None) -> ExitCode:
     """Commit what the version REF of state NAME was as the newest one. Nothing that came between is lost.
 
-    REF is a branch, a tag, the first digits of an id, or a time such as 2026-11-25T09:00:00+00:00: what main was then.
+    REF is a branch, a tag, the first digits of an id, or a time: what main was then. A time is as `state log` shows it,
+    or 2026-03-01T09:30 (local where it has no zone; the end of that minute), 7d (ago), yesterday.
     """
     with shell.open(write=True) as store:
-        version = store.states.restore(name, ref, branch=branch, message=message)
+        version = store.states.restore(name, typed_ref(store, name, ref), branch=branch, message=message)
     shell.emit({"version": to_json(version)}, lambda: version_lines(shell, version))
     return ExitCode.OK
 
@@ -84,14 +86,13 @@ def retain_command(
     with shell.open(write=not dry_run) as store:
         plan = store.states.retain(name, keep_last=keep_last, max_age=age, dry_run=True)
         if plan.removed and not dry_run:
-            count = f"{len(plan.removed):,} version{'' if len(plan.removed) == 1 else 's'}"
-            if not confirm(shell, f"Delete {count} of {name!r}?", yes=yes):
+            if not confirm(shell, f"Delete {counted(len(plan.removed), 'version')} of {name!r}?", yes=yes):
                 return ExitCode.OK
             plan = store.states.retain(name, keep_last=keep_last, max_age=age)
 
     def lines() -> Iterator[str]:
         verb = "would be deleted" if dry_run else "deleted"
-        yield f"{len(plan.removed):,} version{'' if len(plan.removed) == 1 else 's'} {verb}, {len(plan.kept):,} kept"
+        yield f"{counted(len(plan.removed), 'version')} {verb}, {len(plan.kept):,} kept"
         for id in plan.removed:
             yield f"  {id[:12]}  {'goes' if dry_run else 'gone'}"
         for id, why in plan.kept.items():
@@ -154,7 +155,7 @@ def delete_command(shell: Shell, /, *, name: str, ref: str | None, dry_run: bool
             if not confirm(shell, f"Delete {what}?", yes=yes):
                 return ExitCode.OK
             count = store.states.delete(name, ref)
-    versions = f"{count:,} version{'' if count == 1 else 's'}" if count else "the name alone"
+    versions = counted(count, "version") if count else "the name alone"
     said = f"Would delete {clean(what)}, {versions}." if dry_run else f"Deleted {clean(what)}, {versions}."
     shell.emit({"name": name, "ref": ref, "versions": count, "dry_run": dry_run}, lambda: [said])
     if count and not dry_run and not shell.json:

@@ -8,23 +8,19 @@ from typing import Any
 
 from lamina.errors import CorruptionError, LaminaError
 from lamina.states.context import StatesContext
-from lamina.states.losses import LossCounter
+from lamina.states.losses import AFTER_LOSS, LossCounter
 from lamina.states.manifest import Manifest
 from lamina.states.rows import load_manifest
 from lamina.storage.objects import Stored, find_objects
 from lamina.storage.packs import read_pack
 from lamina.types import Problem
 
-__all__ = ["AFTER_LOSS", "Findings", "examine", "problems"]
+__all__ = ["Findings", "examine", "problems", "standing"]
 
 _SAMPLE = 200
 _REPAIR = "Run `lamina repair`."
 _MISSING = "it is missing"
 _KNOWN = "a repair found it damaged"
-AFTER_LOSS = (
-    "Open an older whole version, or commit the array again; "
-    "`lamina verify` names this one until it is whole again or deleted."
-)
 
 
 @dataclass(slots=True)
@@ -59,7 +55,7 @@ def problems(context: StatesContext, level: str) -> tuple[list[Problem], dict[st
             ``sample``: also the directories of packs and some objects; ``full``: every frame.
     """
     findings = examine(context, level)
-    return [*findings.problems, *_standing(context, findings)], findings.checked
+    return [*findings.problems, *standing(context, findings)], findings.checked
 
 
 def examine(context: StatesContext, level: str) -> Findings:
@@ -98,7 +94,7 @@ def examine(context: StatesContext, level: str) -> Findings:
     return findings
 
 
-def _standing(context: StatesContext, findings: Findings) -> Iterator[Problem]:
+def standing(context: StatesContext, findings: Findings) -> Iterator[Problem]:
     """Tell of versions whose damage a repair has noted, for as long as they are there and it lasts."""
     noted = findings.noted - findings.let_go
     if not noted:
@@ -121,7 +117,9 @@ def _standing(context: StatesContext, findings: Findings) -> Iterator[Problem]:
 def _versions(db: Any, findings: Findings) -> None:
     """Read every manifest."""
     rows = db.execute("SELECT seq, id, damaged, gone FROM state_version ORDER BY seq").fetchall()
-    findings.checked["versions"] = len(rows)
+    findings.checked["versions"] = sum(not row[3] for row in rows)
+    if findings.checked["versions"] < len(rows):  # they are looked at, too, until a collection takes them
+        findings.checked["versions_let_go"] = len(rows) - findings.checked["versions"]
     for seq, id, damaged, gone in rows:
         if damaged:
             findings.noted.add(seq)

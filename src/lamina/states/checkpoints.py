@@ -57,6 +57,8 @@ class Checkpoints:
     def latest(self) -> tuple[int, State] | None:
         """Return the step and the state of the newest whole checkpoint, or None before the first.
 
+        The newest is the one that was saved last, not the one of the highest step.
+
         Versions without a step are no checkpoints, and one that a repair found damaged is passed over. The checkpoints
         that are kept share what did not change between them, so that one bad byte may hit several.
 
@@ -84,6 +86,22 @@ class Checkpoints:
             hint="Open one to read the arrays that are intact, or take the state from a backup.",
             name=self.name,
             damaged=[version.id for version in damaged],
+        )
+
+    def open(self, step: int) -> State:
+        """Open the newest checkpoint of a step that is kept; :meth:`latest` goes by time, not by step.
+
+        Raises:
+            NotFoundError: None is kept of that step.
+            CorruptionError: Its manifest is damaged.
+        """
+        kept = self.list()
+        for version in kept:
+            if version.step == step:
+                return self._states.open(self.name, version)
+        steps = ", ".join(dict.fromkeys(str(version.step) for version in kept))
+        raise NotFoundError(
+            f"No checkpoint of step {step} is kept of {self.name!r}.", hint=f"Steps that are: {steps or 'none'}."
         )
 
     def _line(self) -> Iterator[Version]:

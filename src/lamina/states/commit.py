@@ -77,6 +77,11 @@ def commit(
     check_name(name)
     check_name(branch, "The name of a branch")
     given = {key: to_array(value, key) for key, value in sorted(flatten(arrays).items())}
+    if not given:  # what emptied the mapping was hardly meant to be the newest version
+        raise InvalidInputError(
+            f"There are no arrays to commit to state {name!r}.",
+            hint="Give one at least; for nothing of a kind, an array of no rows.",
+        )
     precisions = check_precision(precision, list(given))
     facts = {
         "message": check_text(message, "message"),

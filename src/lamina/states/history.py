@@ -82,10 +82,10 @@ def list_states(context: StatesContext) -> list[StateInfo]:
     with context.catalog.read("listing states") as reader:
         db = reader.db
         rows = db.execute(
-            "SELECT s.id, s.name, s.created_at, count(v.seq), max(v.created_at), max(v.seq) FROM state s "
-            "JOIN state_version v ON v.state = s.id AND v.gone = 0 GROUP BY s.id ORDER BY s.name"
+            "SELECT s.id, s.name, s.created_at, count(v.seq), max(v.created_at), max(v.seq), sum(v.damaged) "
+            "FROM state s JOIN state_version v ON v.state = s.id AND v.gone = 0 GROUP BY s.id ORDER BY s.name"
         ).fetchall()
-        for state, name, created, versions, updated, newest in rows:
+        for state, name, created, versions, updated, newest, damaged in rows:
             refs = db.execute(
                 "SELECT kind, name FROM state_ref WHERE state = ? AND version IS NOT NULL ORDER BY name", (state,)
             ).fetchall()
@@ -100,6 +100,7 @@ def list_states(context: StatesContext) -> list[StateInfo]:
                     branches=tuple(ref for kind, ref in refs if kind == BRANCH),
                     tags=tuple(ref for kind, ref in refs if kind == TAG),
                     head=id.hex(),
+                    damaged=damaged,
                 )
             )
     return found

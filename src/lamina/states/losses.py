@@ -7,15 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from lamina.errors import LaminaError
+from lamina.errors import CorruptionError, LaminaError
 from lamina.states.context import StatesContext
 from lamina.states.layout import Layout
 from lamina.states.manifest import Array, Entry, Manifest
 from lamina.states.rows import load_manifest
 from lamina.states.shard import Shard
+from lamina.states.types import Version
 from lamina.storage.objects import Stored, find_objects
 
-__all__ = ["LossCounter", "unmark_whole"]
+__all__ = ["AFTER_LOSS", "LossCounter", "lost_rows", "told", "unmark_whole"]
+
+AFTER_LOSS = (
+    "Open an older whole version, or commit the array again; `lamina verify` names this one until it is whole again or "
+    "deleted: `lamina state delete NAME --ref ID`."
+)
+"""What helps where a repair has kept what could be kept: another repair does not."""
 
 
 class LossCounter:
@@ -35,7 +42,7 @@ class LossCounter:
 
     def lost(self, manifest: Manifest) -> dict[str, int]:
         """Return how many rows of which arrays of a version cannot be read."""
-        counted = {name: self._rows(array) for name, array in manifest.arrays.items()}
+        counted = {name: self.rows(array) for name, array in manifest.arrays.items()}
         return {name: rows for name, rows in counted.items() if rows}
 
     def describe(self, manifest: Manifest) -> str:
@@ -45,7 +52,8 @@ class LossCounter:
             for name, rows in self.lost(manifest).items()
         )
 
-    def _rows(self, array: Array) -> int:
+    def rows(self, array: Array) -> int:
+        """Return how many rows of an array cannot be read."""
         layout, count, done = array.layout, 0, 0
         for number, entry in enumerate(array.entries):
             if not any(address in self._bad for address in entry.addresses()):
@@ -79,6 +87,29 @@ class LossCounter:
                 shard.read_cells(np.arange(first, last), np.empty((last - first, layout.cell), np.uint8), keep=False)
             except LaminaError:
                 yield first, last
+
+
+def lost_rows(context: StatesContext, array: Array) -> int:
+    """Return how many rows of an array cannot be read, by what a repair has noted of the objects it is made of."""
+    wanted = {address for entry in array.entries for address in entry.addresses()}
+    with context.catalog.read("looking for damage") as reader:
+        found = find_objects(reader.db, wanted)
+    gone = wanted - found.keys()
+    bad = gone.union(address for address, stored in found.items() if stored.damaged)
+    return LossCounter(context, bad, gone).rows(array) if bad else 0
+
+
+def told(context: StatesContext, array: Array, version: Version, error: LaminaError) -> LaminaError:
+    """Return the error for an array of a version that a repair found damaged: what is lost of it, and what helps."""
+    rows = lost_rows(context, array)
+    if not rows:  # this damage is new, and what the error says of it holds
+        return error
+    return CorruptionError(
+        f"Version {version.id[:12]} of state {version.name!r} is known to be damaged: {rows:,} of "
+        f"{array.layout.rows:,} rows of array {array.name!r} cannot be read.",
+        hint=AFTER_LOSS,
+        **{**error.details, "array": array.name, "lost_rows": rows},
+    )
 
 
 def unmark_whole(db: Any) -> None:

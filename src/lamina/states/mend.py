@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lamina.errors import LaminaError
-from lamina.states.check import AFTER_LOSS, Findings, examine
+from lamina.states.check import Findings, examine, standing
 from lamina.states.collect import move_objects
 from lamina.states.context import StatesContext
-from lamina.states.losses import LossCounter
+from lamina.states.losses import AFTER_LOSS, LossCounter
 from lamina.states.rows import BRANCH, line_of, remove_versions
 from lamina.storage.objects import find_objects
 from lamina.storage.packs import StoredPack, read_pack
@@ -43,7 +43,9 @@ def mend(context: StatesContext) -> Mended:
     counter = LossCounter(context, findings.bad, findings.gone)
     news = [seq for seq in damaged if seq not in findings.noted | findings.let_go]
     counts = {seq: counter.describe(findings.manifests[seq]) or "part of it" for seq in news}
-    lost = []
+    lost = list(
+        standing(context, findings)
+    )  # told again: a repair after which something is lost is none that ends well
     with context.catalog.write("repairing states") as writer:
         db = writer.db
         for seq, reason in findings.unreadable.items():

@@ -8,6 +8,7 @@ from typing import Any
 
 from lamina.errors import CorruptionError, InvalidInputError, NotFoundError, there_are
 from lamina.states.manifest import Head, Manifest, pack_body, unpack_body
+from lamina.states.times import moment_in
 from lamina.states.types import Version
 from lamina.storage.records import from_micros, to_micros
 from lamina.storage.shards import wrong_bytes
@@ -89,7 +90,8 @@ def names_of(db: Any, state: int) -> dict[int, tuple[list[str], list[str]]]:
 def find_version(db: Any, state: int, name: str, ref: Any) -> int:
     """Return the number of the version that a branch, a tag, an id (or its beginning) or a time names.
 
-    A time is a datetime, which is UTC where it has no zone, or a text of ISO 8601 with one.
+    A time is a datetime, which is UTC where it has no zone, or a text of ISO 8601 with one; to the second, it means the
+    end of that second.
 
     Raises:
         NotFoundError: Nothing is called so, or nothing was committed by that time.
@@ -116,8 +118,10 @@ def find_version(db: Any, state: int, name: str, ref: Any) -> int:
             return int(found[0][0])
         if found:
             raise InvalidInputError(f"Several versions of {name!r} begin with {ref}.", hint="Give more of the id.")
-    moment = _time_in(ref)
+    moment = moment_in(ref)
     if moment is not None:
+        if moment.tzinfo is None:
+            raise InvalidInputError(f"The time {ref} has no zone.", hint=f"Write {ref}Z, or +02:00 for Z.")
         return _at_time(db, state, name, moment)
     sql = "SELECT DISTINCT name FROM state_ref WHERE state = ? AND kind < ? AND version IS NOT NULL LIMIT 9"
     names = [str(row[0]) for row in db.execute(sql, (state, ABOVE))]
@@ -126,23 +130,6 @@ def find_version(db: Any, state: int, name: str, ref: Any) -> int:
         hint=f"Its names are: {', '.join(names) or '(none)'}; `lamina state log` lists its versions.",
         ref=ref,
     )
-
-
-def _time_in(text: str) -> datetime | None:
-    """Return the time that a text of ISO 8601 says; None where it is none.
-
-    Raises:
-        InvalidInputError: It has no zone, so it may mean several times.
-    """
-    if "-" not in text[:10]:  # digits alone are the beginning of an id
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        raise InvalidInputError(f"The time {text} has no zone.", hint=f"Write {moment.isoformat()}Z, or +02:00 for Z.")
-    return moment
 
 
 def line_of(db: Any, state: int, seq: int) -> Iterator[tuple[int, bytes, int]]:

@@ -204,13 +204,17 @@ class Slots:
         return [int(number) for number in np.flatnonzero(matching(condition, self.columns(tensor)))]
 
     def top(self, tensor: str, column: str, k: int = 10, *, largest: bool = True) -> list[int]:
-        """Return the ``k`` slots with the largest (or smallest) values of a column, the most extreme first."""
+        """Return the ``k`` slots with the largest (or smallest) values of a column, the most extreme first.
+
+        Empty slots are left out, so that there may be fewer; :meth:`free` finds those.
+        """
         columns = self.columns(tensor)
         _check_column(column, list(columns))
         most = check_whole(k, "k")
         values = columns[column].astype(np.float64)
         values = np.where(np.isnan(values), -np.inf if largest else np.inf, values)
-        order = np.argsort(-values if largest else values, kind="stable")
+        written = np.flatnonzero(columns["timestamp"])
+        order = written[np.argsort(-values[written] if largest else values[written], kind="stable")]
         return [int(number) for number in order[: max(0, most)]]
 
     # --- changing ----------------------------------------------------------------------------------------------------

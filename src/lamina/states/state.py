@@ -91,8 +91,15 @@ class State(Mapping[str, "StateArray"]):
                     hint=f"It has: {', '.join(list(self._manifest.arrays)[:20])}.",
                     array=str(name),
                 )
-            held = self._arrays.setdefault(name, StateArray(self._hold, array, self._context))
+            held = self._arrays.setdefault(name, self._array(array))
         return held
+
+    def _array(self, array: Array) -> StateArray:
+        if self.version.damaged:
+            from lamina.states.damaged import DamagedArray
+
+            return DamagedArray(self._hold, array, self._context, self.version)
+        return StateArray(self._hold, array, self._context)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._manifest.arrays)

@@ -36,9 +36,9 @@ def tier_stats(context: StatesContext) -> dict[str, Any]:
     """Return counts and sizes of states, and bytes, hits and moves of each tier."""
     with context.catalog.read("counting states") as reader:
         db = reader.db
-        states, versions = db.execute(
+        states, versions, damaged = db.execute(
             "SELECT (SELECT count(*) FROM state WHERE instr(name, char(0)) = 0), "
-            "(SELECT count(*) FROM state_version WHERE gone = 0)"
+            "count(*), coalesce(sum(damaged), 0) FROM state_version WHERE gone = 0"
         ).fetchall()[0]
         objects, stored, plain = db.execute(
             "SELECT count(*), coalesce(sum(stored), 0), coalesce(sum(length), 0) FROM object"
@@ -55,6 +55,7 @@ def tier_stats(context: StatesContext) -> dict[str, Any]:
     return {
         "states": states,
         "versions": versions,
+        "damaged_versions": damaged,
         "objects": objects,
         "plain_bytes": plain,
         "packs": packs,

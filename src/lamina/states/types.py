@@ -50,6 +50,8 @@ class StateInfo:
     tags: tuple[str, ...]
     head: str | None
     """Id of the newest version of branch ``main``, or of any branch where there is none."""
+    damaged: int = 0
+    """How many of its versions a repair has found damaged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,8 @@ class ArrayInfo:
     shards: int
     codecs: Mapping[str, int]
     """How many shards by how they are stored, such as ``raw``, ``shuffle+zstd`` or ``raw + 2 row patches``."""
+    lost_rows: int = 0
+    """How many rows cannot be read, of a version that a repair has found damaged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

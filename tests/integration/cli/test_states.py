@@ -302,3 +302,62 @@ def test_files_are_their_owners(cli: Cli, tmp_path: Path, grid: lamina.ToroidalG
     assert {0o600} == {(tmp_path / name).stat().st_mode & 0o777 for name in ("g.png", "g.session")}
     assert "--replace" in cli("state", "show", "g", "--png", str(tmp_path / "g.png"), code=ExitCode.CONFLICT).err
     cli("state", "show", "g", "--png", str(tmp_path / "g.png"), "--replace")
+
+
+def test_a_time_is_a_ref_as_it_is_shown_and_as_people_say_it(cli: Cli, file: Path) -> None:
+    """What a log shows names its version; spans, days and local times are as for recall, where no name is so called."""
+    first = cli("state", "commit", "m", str(file), "--json").json["version"]
+    shown = cli("state", "log", "m").out.split()[1]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", shown)
+    assert first["id"] == cli("state", "show", "m", "--ref", shown, "--json").json["version"]["id"]
+    cli("state", "restore", "m", shown)
+    local = datetime.fromisoformat(first["created_at"]).astimezone().replace(tzinfo=None)
+    newest = cli("state", "log", "m", "--json").json["versions"][0]["id"]
+    for ref in (f"{local:%Y-%m-%dT%H:%M}", f"{local:%Y-%m-%d %H:%M:%S}", "today", "now"):
+        found = cli("state", "log", "m", "--ref", ref, "--json").json["versions"]
+        assert first["id"] == found[-1]["id"]
+    assert newest == cli("state", "show", "m", "--ref", "today", "--json").json["version"]["id"]
+    assert 0 == len(cli("state", "diff", "m", "today", "--json").json["diff"]["changes"])
+    for ref in ("7d", "yesterday", "2020-01-01", "2020-01-01T00:00"):
+        assert "had no version by" in cli("state", "restore", "m", ref, code=ExitCode.NOT_FOUND).err
+    for ref in ("nothing", "abcdef", "12345d"):
+        assert "no version, branch or tag" in cli("state", "show", "m", "--ref", ref, code=ExitCode.NOT_FOUND).err
+    cli("state", "tag", "m", "yesterday", "--ref", first["id"])
+    assert first["id"] == cli("state", "show", "m", "--ref", "yesterday", "--json").json["version"]["id"]
+
+
+def test_known_damage_is_marked_wherever_states_are_shown(cli: Cli, place: Path, tmp_path: Path) -> None:
+    """After a repair list, show and status say what is damaged; another repair tells it again, and none is advised."""
+    rng = np.random.default_rng(0)
+    with lamina.open(place, embedder="none") as store:
+        store.states.commit("small", {"b": np.zeros(3)})  # lies in the catalog, not in the pack
+        first = store.states.commit("m", {"a": rng.random((3000, 64)), "b": np.zeros(3)})
+        store.states.commit("m", {"a": rng.random((3000, 64)), "b": np.zeros(3)})
+    pack = min((place / ".lamina" / "packs").glob("*.pack"), key=lambda path: path.stat().st_mtime_ns)
+    pack.unlink()
+    assert "1 problem " in cli("verify", code=ExitCode.CORRUPTION).out
+    for _ in range(2):
+        said = cli("repair", "--yes").out
+        assert "lost: version" in said
+        assert "3,000 of 3,000 rows of array 'a'" in said
+        assert "lamina state delete NAME --ref ID" in said
+    assert "1 damaged" in cli("state", "list").out
+    assert "1 damaged" in cli("status").out
+    shown = cli("state", "show", "m", "--ref", first.id).out.splitlines()
+    assert ["damaged: 3,000 of 3,000 rows cannot be read" in line for line in shown] == [False, True, False]
+    failed = cli("state", "export", "m", str(tmp_path / "x.npz"), "--ref", first.id, code=ExitCode.CORRUPTION).err
+    assert "known to be damaged: 3,000 of 3,000 rows of array 'a'" in failed
+    assert "lamina repair" not in failed
+    cli("state", "delete", "m", "--ref", first.id, "--yes")
+    assert "2 versions, 1 version let go (`lamina gc` takes it)" in cli("verify").out
+    assert "lost" not in cli("repair", "--yes").out
+    assert "damaged" not in cli("state", "list").out + cli("status").out
+
+
+def test_what_was_done_is_said(cli: Cli, file: Path, tmp_path: Path, grid: lamina.ToroidalGrid) -> None:
+    """A commit of what is there already is no failure, and a picture that was written is named."""
+    assert "Written: " in cli("state", "commit", "m", str(file)).err
+    assert "All of it was there already" in cli("state", "import", str(file), "--name", "m").err
+    write_state(tmp_path / "grid.bin", "toroidal-bin", {"cells": grid.cells}, grid.to_state()[1])
+    cli("state", "import", str(tmp_path / "grid.bin"), "--name", "g")
+    assert f"Written to {tmp_path / 'g.png'}." in cli("state", "show", "g", "--png", "g.png").err

@@ -54,13 +54,22 @@ def test_slots_are_by_tensor_and_number(slots: lamina.Slots, states: lamina.Stat
         states.slots("plain").tensors()
 
 
+def test_the_top_leaves_empty_slots_out(slots: lamina.Slots) -> None:
+    """Slots that were never written, or cleared since, are not among the most or the least of anything."""
+    assert [2, 3, 1] == slots.top("short_term", "access_count", 5)
+    assert [1, 3, 2] == slots.top("short_term", "access_count", 5, largest=False)
+    assert [] == slots.top("long_term", "timestamp", 5, largest=False)
+    slots.prune("short_term", 1)
+    assert 1 == len(slots.top("short_term", "surprise"))
+
+
 def test_questions(slots: lamina.Slots) -> None:
     """Conditions and the largest or smallest of a column find slots by their numbers."""
     assert [1, 3] == slots.where("short_term", "surprise > 0.2")
     assert [2] == slots.where("short_term", "not (surprise >= 0.5 or timestamp == 0)")
     assert [1, 3] == slots.top("short_term", "surprise", 2)
     assert [2, 3, 1] == slots.top("short_term", "access_count", 3)
-    assert [0] == slots.top("short_term", "access_count", 1, largest=False)
+    assert [1] == slots.top("short_term", "access_count", 1, largest=False)
     assert [0, 4, 5, 6, 7] == slots.free("short_term")
 
 

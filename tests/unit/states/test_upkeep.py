@@ -195,7 +195,9 @@ def test_known_damage_is_told_until_it_is_mended(folder: Path, level: str) -> No
             (problem,) = store.verify(level).problems  # type: ignore[arg-type]
             assert problem.code == "version-partly-lost"
             assert "known to be damaged: 128 of 3,000 rows of array 'a' cannot be read" in problem.message
-            assert store.repair().lost == ()
+            (again,) = store.repair().lost
+            assert (again.code, again.message) == (problem.code, problem.message)
+            assert "lamina state delete NAME --ref ID" in again.hint
         readable = np.ones(3000, bool)
         with store.states.open("m", first) as state:
             for row in range(3000):
@@ -207,6 +209,57 @@ def test_known_damage_is_told_until_it_is_mended(folder: Path, level: str) -> No
         store.states.commit("copy", {"a": noise(0)})
         assert codes(store, level) == []
         assert not store.states.log("m")[-1].damaged
+
+
+@pytest.mark.parametrize("how", ["flipped", "missing"])
+def test_what_a_repair_found_is_told_where_it_is_read(folder: Path, how: str) -> None:
+    """Reading what is lost names version, rows and what helps, no further repair; infos, lists and counts mark it."""
+    with lamina.open(folder, embedder="none") as store:
+        store.states.commit("small", {"b": np.arange(9)})  # lies in the catalog, not in the pack
+        first = store.states.commit("m", {"a": noise(0), "b": np.arange(9)})
+        store.states.commit("m", {"a": noise(1), "b": np.arange(9)})
+    if how == "flipped":
+        flip(packs(folder)[0], 40_000)
+    else:
+        packs(folder)[0].unlink()
+    lost = 128 if how == "flipped" else 3000
+    with lamina.open(folder, embedder="none") as store:
+        with store.states.open("m", first) as state, pytest.raises(CorruptionError, match=r"is damaged|missing"):
+            state["a"].read()
+        store.repair()
+        with store.states.open("m", first) as state:
+            for read in (
+                state["a"].read,
+                state.arrays,
+                lambda: state["a"][:],
+                lambda: list(state["a"].shards()),
+                lambda: [state["a"][row] for row in range(3000)],
+                lambda: state["a"][list(range(3000))],
+            ):
+                with pytest.raises(CorruptionError, match=f"known to be damaged: {lost:,} of 3,000 rows") as caught:
+                    read()
+                assert f"Version {first.id[:12]} of state 'm'" in caught.value.message
+                assert "array 'a'" in caught.value.message
+                assert "lamina repair" not in caught.value.hint
+                assert "lamina state delete NAME --ref ID" in caught.value.hint
+            assert state["b"].read().tolist() == list(range(9))
+            assert (state["a"].info().lost_rows, state["b"].info().lost_rows) == (lost, 0)
+        with store.states.open("m") as whole:
+            assert whole["a"].info().lost_rows == 0
+        assert [one.damaged for one in store.states.list()] == [1, 0]
+        assert store.states.stats()["damaged_versions"] == 1
+
+
+def test_versions_that_were_let_go_are_counted_apart(store: lamina.Store) -> None:
+    """Verify counts the versions that a log shows, and beside them those that wait for a collection."""
+    for number in range(5):
+        store.states.commit("m", {"a": np.arange(number + 1)})
+    assert "versions_let_go" not in store.verify().checked
+    store.states.retain("m", keep_last=3)
+    checked = store.verify().checked
+    assert (checked["versions"], checked["versions_let_go"]) == (3, 2) == (len(store.states.log("m")), 2)
+    store.gc()
+    assert "versions_let_go" not in store.verify().checked
 
 
 def test_known_damage_ends_with_the_version(folder: Path) -> None:

@@ -23,6 +23,7 @@ from lamina.errors import (
     ReadOnlyError,
 )
 from lamina.fs import count_operations
+from lamina.states.times import moment_in
 
 
 def value(number: float) -> dict[str, npt.NDArray[Any]]:
@@ -324,6 +325,50 @@ def test_a_time_may_be_text(states: lamina.States) -> None:
         states.open("s", moment.replace(tzinfo=None).isoformat())
 
 
+def test_a_time_without_its_fraction_is_the_end_of_its_second(states: lamina.States) -> None:
+    """A time copied from a list that shows seconds, or minutes, names the newest version of them, none before."""
+    old = states.commit("s", value(0))
+    wait = 1_050_000 - old.created_at.microsecond  # the rest is of a later second
+    time.sleep(max(0, wait) / 1e6)
+    made = [states.commit("s", value(number)) for number in (1, 2, 3)]
+    for one in made:
+        second = one.created_at.replace(microsecond=0)
+        same = [other for other in made if other.created_at.replace(microsecond=0) == second]
+        assert same[-1].id == states.open("s", f"{one.created_at:%Y-%m-%dT%H:%M:%SZ}").version.id
+    assert made[0].id == states.open("s", made[0].created_at).version.id  # a datetime is exact
+    assert made[0].id == states.open("s", f"{made[0].created_at:%Y-%m-%dT%H:%M:%S.%fZ}").version.id
+    assert made[-1].id == states.open("s", f"{made[-1].created_at:%Y-%m-%d %H:%MZ}").version.id
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("2026-11-25T10:42:58Z", "10:42:58.999999"),
+        ("2026-11-25T104258+00:00", "10:42:58.999999"),
+        ("2026-11-25 10:42Z", "10:42:59.999999"),
+        ("2026-11-25T10Z", "10:59:59.999999"),
+        ("2026-11-25T10:42:58.5Z", "10:42:58.599999"),
+        ("2026-11-25T10:42:58.123456Z", "10:42:58.123456"),
+    ],
+)
+def test_what_a_time_names_has_an_end(text: str, end: str) -> None:
+    """The last digit that is given says which stretch of time is meant; its end counts."""
+    found = moment_in(text)
+    assert found is not None
+    assert f"2026-11-25T{end}" == found.astimezone(UTC).replace(tzinfo=None).isoformat()
+
+
+def test_a_commit_without_arrays_is_refused(states: lamina.States) -> None:
+    """An emptied mapping does not become the newest version; an array of no rows may."""
+    first = states.commit("s", value(1))
+    nothing: tuple[dict[str, Any], ...] = ({}, {"a": {}})
+    for empty in nothing:
+        with pytest.raises(InvalidInputError, match="no arrays to commit to state 's'"):
+            states.commit("s", empty)
+    assert [first.id] == [version.id for version in states.log("s")]
+    states.commit("s", {"a": np.empty((0, 3))})
+
+
 def test_opening_by_any_name_is_remembered(store: lamina.Store) -> None:
     """Who opened the newest version by its id, a tag or a time follows it, and is told when someone else was faster."""
     states = store.states
@@ -456,6 +501,20 @@ def test_checkpoints(store: lamina.Store) -> None:
     latest = saved.latest()
     assert latest is not None
     assert (5, 5) == (latest[0], latest[1]["a"][0, 0])
+
+
+def test_a_checkpoint_is_opened_by_its_step(store: lamina.Store) -> None:
+    """The newest one of a step that is kept; of one that is not, the error names those that are."""
+    saved = store.states.checkpoints("run", keep_last=3)
+    with pytest.raises(NotFoundError, match="No checkpoint of step 3"):
+        saved.open(3)
+    for step, number in ((1, 1), (2, 2), (3, 3), (2, 4)):
+        saved.save(step, value(number))
+    store.states.commit("run", value(9))
+    assert [3, 4] == [saved.open(step)["a"][0, 0] for step in (3, 2)]
+    with pytest.raises(NotFoundError) as caught:
+        saved.open(1)
+    assert "2, 3" in caught.value.hint
 
 
 def test_autosave_loses_at_most_the_interval(store: lamina.Store) -> None:

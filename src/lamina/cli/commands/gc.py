@@ -8,6 +8,7 @@ import click
 
 from lamina.cli.confirm import dry_run_option
 from lamina.cli.exit_codes import ExitCode
+from lamina.cli.following import counted
 from lamina.cli.progress import progress
 from lamina.cli.shell import Command, Shell, pass_shell
 
@@ -30,10 +31,11 @@ def command(shell: Shell, /, *, dry_run: bool) -> ExitCode:
         states = done["states"]
         would = "would be " if dry_run else ""
         about = "about " if dry_run and done["bytes"] else ""
-        yield f"{about}{done['bytes']:,} bytes {would}given back"
-        yield f"  {len(done['files']):,} leftover files, {states['versions']:,} versions, {states['objects']:,} objects"
+        yield f"{about}{counted(done['bytes'], 'byte')} {would}given back"
+        found = {"leftover file": len(done["files"]), "version": states["versions"], "object": states["objects"]}
+        yield f"  {', '.join(counted(number, what) for what, number in found.items())}"
         if not dry_run:
-            yield f"  {states['packs_removed']:,} packs removed, {states['packs_rewritten']:,} written anew"
+            yield f"  {counted(states['packs_removed'], 'pack')} removed, {states['packs_rewritten']:,} written anew"
 
     shell.emit(done, lines)
     for pack in done["states"]["damaged"]:

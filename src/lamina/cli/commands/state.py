@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from lamina.cli.exit_codes import ExitCode
+from lamina.cli.following import counted
 from lamina.cli.output import to_json
 from lamina.cli.paint import clean
 from lamina.cli.progress import progress
 from lamina.cli.shell import Command, Group, Shell, pass_shell, store_path
+from lamina.cli.state_refs import REFS, typed_ref
 
 if TYPE_CHECKING:
     from lamina.states import State, StateArray, Version
@@ -52,20 +54,18 @@ command = _States(
 )
 
 _name = click.argument("name")
-_ref = click.option(
-    "--ref", default="main", show_default=True, help="Branch, tag, the first digits of an id, or a time in ISO 8601."
-)
+_ref = click.option("--ref", default="main", show_default=True, help=REFS)
 _format = click.option("--format", "format_name", help="Found by content, or by the file's name, where not given.")
 
 
 def version_lines(shell: Shell, version: Version) -> Iterator[str]:
-    """A version on one line."""
+    """A version on one line; its time, in UTC, can be copied to where a ref is asked for."""
     paint = shell.out
     names = [*version.branches, *(f"tag {tag}" for tag in version.tags)]
     facts = [f"step {version.step}" if version.step is not None else "", ", ".join(names)]
     shown = "  ".join(fact for fact in facts if fact)
     damaged = paint.red("  damaged") if version.damaged else ""
-    moment = f"{version.created_at:%Y-%m-%d %H:%M:%S}"
+    moment = f"{version.created_at:%Y-%m-%dT%H:%M:%SZ}"
     message = clean(version.message or "")
     yield f"{paint.cyan(version.id[:12])}  {paint.dim(moment)}  {clean(shown)}{damaged}  {message}".rstrip()
 
@@ -132,7 +132,8 @@ def _commit(shell: Shell, name: str, file: str, format_name: str | None, options
     document = {"version": to_json(version), "format": found.format, "notes": list(found.notes)}
     shell.emit(document, lambda: version_lines(shell, version))
     if not shell.json:
-        shell.say(f"{version.written or 0:,} bytes were written.")
+        written = f"Written: {counted(version.written, 'byte')}." if version.written else ""
+        shell.say(written or "All of it was there already, so that no bytes had to be written.")
         if version.kept_exact:
             shell.say(f"Kept exactly, as the precision does not apply or pay: {clean(', '.join(version.kept_exact))}.")
         if version.parent is None and options["branch"] != "main":
@@ -171,7 +172,7 @@ def export_command(
         }
     for note in written.notes:
         shell.note(clean(note))
-    shell.emit(document, lambda: [f"{clean(str(path))}  {written.format}, {written.bytes:,} bytes"])
+    shell.emit(document, lambda: [f"{clean(str(path))}  {written.format}, {counted(written.bytes, 'byte')}"])
     return ExitCode.OK
 
 
@@ -184,9 +185,10 @@ def list_command(shell: Shell) -> ExitCode:
 
     def lines() -> Iterator[str]:
         for one in found:
-            count = f"{one.versions:,} version{'' if one.versions == 1 else 's'}"
+            count = counted(one.versions, "version")
+            damaged = shell.out.red(f"  {one.damaged:,} damaged") if one.damaged else ""
             names = ", ".join([*one.branches, *(f"tag {tag}" for tag in one.tags)])
-            yield f"{shell.out.bold(clean(one.name))}  {count}  {shell.out.dim(clean(names))}"
+            yield f"{shell.out.bold(clean(one.name))}  {count}{damaged}  {shell.out.dim(clean(names))}"
 
     shell.emit({"states": to_json(found)}, lines)
     if not found and not shell.json:
@@ -237,15 +239,19 @@ def show_command(
                 share = f"{share}, patches of changed rows included"
             shape = " x ".join(map(str, one.shape)) or "scalar"
             exact = "" if one.precision == "exact" else f"  {one.precision}"
-            size = f"{one.bytes:,} byte{'' if one.bytes == 1 else 's'}, {share}{exact}"
-            yield f"  {shell.out.bold(clean(one.name))}  {_dtype(one.dtype)} {shape}  {size}"
+            size = f"{counted(one.bytes, 'byte')}, {share}{exact}"
+            rows = one.shape[0] if one.shape else 1
+            lost = f"  damaged: {one.lost_rows:,} of {counted(rows, 'row')} cannot be read" if one.lost_rows else ""
+            yield f"  {shell.out.bold(clean(one.name))}  {_dtype(one.dtype)} {shape}  {size}{shell.out.red(lost)}"
             if codecs:
                 for codec, count in one.codecs.items():
-                    yield shell.out.dim(f"      {count:,} shard{'' if count == 1 else 's'}: {codec}")
+                    yield shell.out.dim(f"      {counted(count, 'shard')}: {codec}")
                 yield shell.out.dim(f"      {why[one.name].why}")
         yield from drawn
 
     shell.emit(document, lines)
+    if png and not shell.json:
+        shell.say(f"Written to {clean(str(store_path(png)))}.")
     return ExitCode.OK
 
 
@@ -272,7 +278,7 @@ def _opened(store: Store, name: str, ref: str) -> State:
     from lamina.errors import NotFoundError
 
     try:
-        return store.states.open(name, ref)
+        return store.states.open(name, typed_ref(store, name, ref))
     except NotFoundError as error:
         for one in store.states.list() if ref == "main" else ():
             if one.name == name and "main" not in one.branches:
@@ -300,7 +306,7 @@ def _drawn(shell: Shell, state: State, layer: str, *, picture: bool, png: str | 
 def log_command(shell: Shell, /, *, name: str, ref: str | None, limit: int | None) -> ExitCode:
     """List the versions of state NAME, the newest first."""
     with shell.open() as store:
-        found = store.states.log(name, ref, limit=limit)
+        found = store.states.log(name, ref and typed_ref(store, name, ref), limit=limit)
     shell.emit(
         {"versions": to_json(found)}, lambda: (line for version in found for line in version_lines(shell, version))
     )
@@ -315,13 +321,13 @@ def log_command(shell: Shell, /, *, name: str, ref: str | None, limit: int | Non
 def diff_command(shell: Shell, /, *, name: str, before: str, after: str) -> ExitCode:
     """Compare two versions of state NAME, array by array: rows that differ, norms, the largest change."""
     with shell.open() as store, progress("comparing"):
-        found = store.states.diff(name, before, after)
+        found = store.states.diff(name, typed_ref(store, name, before), typed_ref(store, name, after))
 
     def lines() -> Iterator[str]:
         for change in found.changes:
             facts = [change.change]
             if change.rows is not None:
-                facts.append(f"{change.rows:,} row{'' if change.rows == 1 else 's'}")
+                facts.append(counted(change.rows, "row"))
             if change.norm_before is not None and change.norm_after is not None:
                 facts.append(f"norm {change.norm_before:.6g} → {change.norm_after:.6g}")
             if change.largest_change is not None:

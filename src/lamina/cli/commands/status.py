@@ -44,7 +44,7 @@ def command(shell: Shell) -> ExitCode:
         with shell.open() as store:
             stats = store.stats()
             document |= {name: stats.get(name) for name in _SHOWN}
-            document |= {name: stats["states"].get(name) for name in ("states", "versions")}
+            document |= {name: stats["states"].get(name) for name in ("states", "versions", "damaged_versions")}
             document |= {"exists": True, "embedder": store.embedder, "notices": list(store.notices)}
             document["files"] = None if store.synced is None else store.synced.files
             document["problems"] = [] if store.synced is None else to_json(store.synced.problems)
@@ -100,7 +100,9 @@ def _lines(shell: Shell, document: dict[str, Any]) -> Iterator[str]:
             yield f"types      {_split(document['by_type']).strip(' ()')}"
         yield from _files(document)
         if document["states"]:
-            yield f"states     {document['states']:,}, {counted(document['versions'], 'version')}"
+            hurt = document["damaged_versions"]
+            damaged = f", {hurt:,} damaged: `lamina verify` says what of it" if hurt else ""
+            yield f"states     {document['states']:,}, {counted(document['versions'], 'version')}{damaged}"
         if document["patterns"]:
             yield f"patterns   {document['patterns']:,}, {counted(document['pattern_uses'], 'use')}"
         if document["sessions"]:

@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from lamina.cli.exit_codes import ExitCode
+from lamina.cli.following import counted
 from lamina.cli.output import to_json
 from lamina.cli.paint import clean
 from lamina.cli.progress import progress
@@ -43,14 +44,22 @@ def command(shell: Shell, level: Literal["structure", "sample", "full"]) -> Exit
 def report_lines(shell: Shell, report: VerifyReport) -> Iterator[str]:
     """What was checked, and what was found."""
     paint = shell.out
-    checked = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.checked.items())
+    checked = ", ".join(_checked(count, name) for name, count in report.checked.items())
     if report.ok:
         yield f"{paint.green('ok')}  nothing is wrong ({report.level}): {checked or 'nothing to check'}"
         return
-    yield f"{paint.red(f'{len(report.problems):,} problems')} ({report.level}); checked {checked or 'nothing'}"
+    yield f"{paint.red(counted(len(report.problems), 'problem'))} ({report.level}); checked {checked or 'nothing'}"
     for problem in report.problems[:_SHOWN]:
         yield f"  {paint.bold(problem.code)}  {clean(problem.where)}: {clean(problem.message)}"
         if problem.hint:
             yield paint.dim(f"      {clean(problem.hint)}")
     if len(report.problems) > _SHOWN:
         yield f"  and {len(report.problems) - _SHOWN:,} more; --json lists all"
+
+
+def _checked(count: int, name: str) -> str:
+    """How many of a kind were looked at; kinds are named in the plural."""
+    if name == "versions_let_go":
+        return f"{counted(count, 'version')} let go (`lamina gc` takes {'it' if count == 1 else 'them'})"
+    one = {"memories": "memory", "indexes": "index"}.get(name, name.removesuffix("s"))
+    return counted(count, one.replace("_", " "))

@@ -67,6 +67,9 @@ class _Pipe(io.RawIOBase):
         self._parts.append(part)
         return len(part)
 
+    def flush(self) -> None:
+        """Nothing is held back; an archive that is given up half-way flushes when it goes, be this closed or not."""
+
     def drain(self) -> Iterator[bytes]:
         parts, self._parts = self._parts, []
         yield from parts

@@ -105,11 +105,11 @@ def standing(context: StatesContext, findings: Findings) -> Iterator[Problem]:
         rows = counter.describe(manifest)
         if not rows:
             continue  # its pack was copied back, and the next repair takes the mark away
-        where = f"version {manifest.id().hex()[:12]}"
+        where = f"version {manifest.id().hex()[:12]} of state {manifest.head.name!r}"
         yield Problem(
             code="version-partly-lost",
             where=where,
-            message=f"{where} of state {manifest.head.name!r} is known to be damaged: {rows} cannot be read",
+            message=f"known to be damaged: {rows} cannot be read",
             hint=AFTER_LOSS,
         )
 

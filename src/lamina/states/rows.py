@@ -121,7 +121,10 @@ def find_version(db: Any, state: int, name: str, ref: Any) -> int:
     moment = moment_in(ref)
     if moment is not None:
         if moment.tzinfo is None:
-            raise InvalidInputError(f"The time {ref} has no zone.", hint=f"Write {ref}Z, or +02:00 for Z.")
+            raise InvalidInputError(
+                f"The time {ref} has no zone.",
+                hint=f"Write {ref if len(ref) > 10 else f'{ref}T00:00'}Z, or +02:00 for Z.",
+            )
         return _at_time(db, state, name, moment)
     sql = "SELECT DISTINCT name FROM state_ref WHERE state = ? AND kind < ? AND version IS NOT NULL LIMIT 9"
     names = [str(row[0]) for row in db.execute(sql, (state, ABOVE))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import pickle
@@ -33,6 +34,7 @@ from lamina.formats import READABLE_STATES, WRITABLE_STATES, detect_state, read_
 from lamina.formats.state_source import Source
 from lamina.formats.wire import packed, unpack_varints
 from lamina.formats.zarr_codecs import crc32c
+from lamina.formats.zip_stream import ZipStream
 
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\\"), min_size=1, max_size=8)
 ARRAYS = hnp.arrays(
@@ -579,3 +581,13 @@ def test_damage_in_a_store_is_told_by_an_export(tmp_path: Path, form: str) -> No
     with pytest.raises(CorruptionError, match="a byte is wrong"):
         write_state(tmp_path / "out", form, {"w": Damaged()})
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_archive_that_is_given_up_says_nothing() -> None:
+    """When an export fails half-way what is left of its archive goes silently, in whatever order it goes."""
+    archive = ZipStream()
+    assert list(archive.member("a", 3, [b"abc"]))
+    archive._archive.again = archive  # type: ignore[attr-defined]  # a cycle, as a traceback makes one
+    del archive
+    gc.collect()

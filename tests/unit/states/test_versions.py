@@ -323,6 +323,9 @@ def test_a_time_may_be_text(states: lamina.States) -> None:
     states.restore("s", moment.isoformat())
     with pytest.raises(InvalidInputError, match="no zone"):
         states.open("s", moment.replace(tzinfo=None).isoformat())
+    with pytest.raises(InvalidInputError, match="no zone") as caught:
+        states.open("s", "2026-03-01")
+    assert "Write 2026-03-01T00:00Z" in caught.value.hint
 
 
 def test_a_time_without_its_fraction_is_the_end_of_its_second(states: lamina.States) -> None:

@@ -98,6 +98,13 @@ def translate_sqlite(error: apsw.Error, path: Path, doing: str) -> LaminaError:
     )
 
 
+class _Connection(apsw.Connection):
+    """A connection that knows what it was lent."""
+
+    lent: int | None = None
+    """Format of its catalog, where that is from before some tables and it was given empty ones of its own."""
+
+
 class ConnectionPool:
     """One writing connection and as many reading ones as threads need at once.
 
@@ -119,13 +126,11 @@ class ConnectionPool:
         self._write_lock = threading.RLock()
         self._writer: apsw.Connection | None = None
         self._in_write = False
-        self._idle: list[apsw.Connection] = []
+        self._idle: list[_Connection] = []
         self._idle_lock = threading.Lock()
         self._log_pages = 0
         self._snapshot: tuple[int, int, int] | None = None
         """State of the file, where it can only be read as if nobody wrote it."""
-        self._lent: int | None = None
-        """Format of the catalog, where it is from before some tables and readers were given empty ones."""
         self._checkpoint_lock = fs.FileLock(path.parent / "checkpoint.lock")
 
     @property
@@ -138,9 +143,8 @@ class ConnectionPool:
         """Yield a connection inside one read transaction: everything seen belongs to one moment."""
         self.check()
         with self._mapped(doing):
-            connection = self._take()
+            connection = self._begun()
             try:
-                connection.execute("BEGIN")
                 try:
                     yield connection
                 finally:
@@ -308,7 +312,20 @@ class ConnectionPool:
             for connection in connections:
                 _close(connection)
 
-    def _take(self) -> apsw.Connection:
+    def _begun(self) -> _Connection:
+        """Return a connection whose read transaction has begun."""
+        while True:
+            connection = self._take()
+            try:
+                connection.execute("BEGIN")
+                if connection.lent is None or connection.pragma("user_version") == connection.lent:
+                    return connection
+            except BaseException:
+                _close(connection)
+                raise
+            _close(connection)  # somebody brought the catalog up to date: what was lent hides what is there now
+
+    def _take(self) -> _Connection:
         if self._snapshot is not None and self._snapshot != self._file_state():
             # The file changed under readers that had been told it would not: none of them may be used again.
             with self._idle_lock:
@@ -316,13 +333,11 @@ class ConnectionPool:
             for connection in stale:
                 _close(connection)
         with self._idle_lock:
-            idle = self._idle.pop() if self._idle else None
-        if idle is not None and self._lent is not None and idle.pragma("user_version") != self._lent:
-            _close(idle)  # somebody brought the catalog up to date: what was lent hides what is there now
-            idle = None
-        return idle or self._open(writing=False)
+            if self._idle:
+                return self._idle.pop()
+        return self._open(writing=False)
 
-    def _put_back(self, connection: apsw.Connection) -> None:
+    def _put_back(self, connection: _Connection) -> None:
         with self._idle_lock:
             if not (connection.in_transaction or self._closed):
                 self._idle.append(connection)
@@ -348,12 +363,12 @@ class ConnectionPool:
         stat = self.path.stat()
         return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
-    def _open(self, *, writing: bool) -> apsw.Connection:
+    def _open(self, *, writing: bool) -> _Connection:
         flags = apsw.SQLITE_OPEN_URI | (apsw.SQLITE_OPEN_READWRITE if writing else apsw.SQLITE_OPEN_READONLY)
         uri = "file:" + quote(os.fsencode(self.path)) + ("?immutable=1" if self._snapshot else "")
         vfs = fs.catalog_vfs()
         try:
-            connection = apsw.Connection(uri, flags=flags, vfs=vfs)
+            connection = _Connection(uri, flags=flags, vfs=vfs)
             self._configure(connection, writing=writing)
         except (apsw.CantOpenError, apsw.ReadOnlyError):
             # A reader in a folder that it may not write cannot make the shared memory of the log.
@@ -366,14 +381,14 @@ class ConnectionPool:
     def _may_make_files(self) -> bool:
         return os.access(self.path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
-    def _configure(self, connection: apsw.Connection, *, writing: bool) -> None:
+    def _configure(self, connection: _Connection, *, writing: bool) -> None:
         connection.set_busy_handler(_patience(self._busy_timeout))
         connection.create_scalar_function("casefold", _casefold, 1, deterministic=True)
         connection.pragma("cache_size", -8192)
         connection.pragma("temp_store", 2)
         connection.pragma("trusted_schema", False)
         if self.read_only:
-            self._lent = lend_tables(connection)
+            connection.lent = lend_tables(connection)
         connection.pragma("query_only", not writing)
         connection.pragma("cell_size_check", True)
         if writing:

@@ -20,7 +20,7 @@ from lamina.patterns.mirror import write_folder
 from lamina.patterns.recording import Recorder, Use
 from lamina.patterns.related import file_edges
 from lamina.patterns.reports import PatternImport
-from lamina.patterns.rows import root
+from lamina.patterns.rows import MERGED, root
 from lamina.sessions.checks import check_choice
 from lamina.sessions.readers.lines import peek
 from lamina.sessions.rows import unpacked
@@ -137,10 +137,12 @@ def import_entries(catalog: SqliteCatalog, read: Source, path: str, form: str) -
     """
     problems: list[str] = []
     counts: Counter[str] = Counter()
+    held = _Held()
     for batch in _batches(read(problems), problems):
-        _store(catalog, batch, counts)
+        _store(catalog, batch, counts, held)
+    held = _Held()
     for batch in _batches(read([]), []):
-        problems += _lost(catalog, batch)
+        problems += _lost(catalog, batch, held)
     return PatternImport(
         path=path,
         format=form,
@@ -169,12 +171,13 @@ def _batches(found: Iterator[tuple[str, Any]], problems: list[str]) -> Iterator[
         yield batch
 
 
-def _store(catalog: SqliteCatalog, batch: list[tuple[Use, list[Use]]], counts: Counter[str]) -> None:
+def _store(catalog: SqliteCatalog, batch: list[tuple[Use, list[Use]]], counts: Counter[str], held: _Held) -> None:
     added: Counter[str] = Counter()
     with catalog.write("importing patterns") as writer:
         recorder = Recorder(writer)
+        held.look(writer)
         for pattern, uses in batch:
-            missing = _missing(writer, recorder.ensure(pattern), uses)
+            missing = held.claim(writer, recorder.ensure(pattern), uses)
             recorder.add(missing)
             added["uses"] += len(missing)
             added["known"] += len(uses) - len(missing)
@@ -182,33 +185,63 @@ def _store(catalog: SqliteCatalog, batch: list[tuple[Use, list[Use]]], counts: C
     counts.update(added)
 
 
-def _lost(catalog: SqliteCatalog, batch: list[tuple[Use, list[Use]]]) -> Iterator[str]:
+def _lost(catalog: SqliteCatalog, batch: list[tuple[Use, list[Use]]], held: _Held) -> Iterator[str]:
     """Yield what of some entries is not in the store, in words."""
     with catalog.read("verifying an import") as reader:
+        held.look(reader)
         for pattern, uses in batch:
             rows = reader.db.execute("SELECT seq FROM pattern WHERE id = ?", (pattern.id,)).fetchall()
             if not rows:
                 yield f"pattern {pattern.id} is not in the store"
-            elif lost := _missing(reader, root(reader, rows[0][0])[0], uses):
+            elif lost := held.claim(reader, root(reader, rows[0][0])[0], uses):
                 yield f"pattern {pattern.id}: {len(lost):,} of {len(uses):,} uses are not in the store"
 
 
-def _missing(reader: Reader, number: int, uses: list[Use]) -> list[Use]:
-    """Return the uses that a pattern has fewer times than they are listed; they are told apart by what they say."""
-    held: Counter[tuple[Any, ...]] = Counter()
+_Mark: TypeAlias = tuple[Any, ...]
+"""What a use says; equal ones cannot be told apart."""
+
+
+class _Held:
+    """Uses of the store that no entry of an import has claimed.
+
+    Patterns that were merged into one count together, and may say the same at the same time: what one entry claimed is
+    not there for another one.
+    """
+
+    def __init__(self) -> None:
+        self._targets: set[int] = set()
+        self._families: dict[int, Counter[_Mark]] = {}
+
+    def look(self, reader: Reader) -> None:
+        """See which patterns others were merged into."""
+        rows = reader.db.execute("SELECT DISTINCT merged_into FROM pattern WHERE state = ?", (MERGED,)).fetchall()
+        self._targets = {root(reader, row[0])[0] for row in rows if row[0] is not None}
+
+    def claim(self, reader: Reader, number: int, uses: list[Use]) -> list[Use]:
+        """Return the uses that a pattern has fewer times than they are listed."""
+        held = self._families.get(number)
+        if held is None:
+            held = _marks(reader, number)
+            if number in self._targets:
+                self._families[number] = held
+        missing = []
+        for use in uses:
+            names = [reader.name_id(NameKind.FILE, path) or 0 for path in use.files]
+            names += [reader.name_id(NameKind.TOOL, tool) or 0 for tool in use.tools]
+            mark = (use.at, int(use.success), use.duration, use.session, tuple(sorted(names)))
+            if held[mark] > 0:
+                held[mark] -= 1
+            else:
+                missing.append(use)
+        return missing
+
+
+def _marks(reader: Reader, number: int) -> Counter[_Mark]:
+    held: Counter[_Mark] = Counter()
     for at, success, duration, session, links in reader.db.execute(
         "SELECT u.at, u.success, u.duration, s.id, u.links FROM pattern_use u LEFT JOIN session s ON s.seq = u.session "
         "WHERE u.pattern = ?",
         (number,),
     ):
         held[at, success, duration, session, tuple(sorted(unpacked(links)))] += 1
-    missing = []
-    for use in uses:
-        names = [reader.name_id(NameKind.FILE, path) or 0 for path in use.files]
-        names += [reader.name_id(NameKind.TOOL, tool) or 0 for tool in use.tools]
-        mark = (use.at, int(use.success), use.duration, use.session, tuple(sorted(names)))
-        if held[mark] > 0:
-            held[mark] -= 1
-        else:
-            missing.append(use)
-    return missing
+    return held

@@ -94,8 +94,8 @@ def test_an_import_is_read_again(p: Patterns, store: Store, tmp_path: Path, monk
 
     usual = exchange._store
 
-    def losing(catalog: Any, batch: Any, counts: Any) -> None:
-        usual(catalog, batch, counts)
+    def losing(catalog: Any, batch: Any, counts: Any, held: Any) -> None:
+        usual(catalog, batch, counts, held)
         with catalog.write("losing a use") as writer:
             writer.db.execute("DELETE FROM pattern_use WHERE seq = (SELECT max(seq) FROM pattern_use)")
 
@@ -328,3 +328,27 @@ def test_a_migration_looks_for_its_sessions(p: Patterns, tmp_path: Path, monkeyp
     report = p.migrate(tmp_path)
     assert not report.verified
     assert report.problems == ("session s7: 1 of 4 calls are missing",)
+
+
+def test_uses_of_what_was_merged_are_claimed_once(tmp_path: Path) -> None:
+    """Near-duplicates whose uses look alike lose none by an import after one was merged into the other."""
+    steps = [("open the file", "run the tests", "commit it all"), ("open the file", "run the tests", "commit it")]
+
+    def record(store: Store, days: range) -> None:
+        for day in days:
+            for one in steps:
+                at = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(days=day)
+                store.patterns.record(one, type="T", success=True, session=f"run-{day}", at=at, files=["x.py"])
+
+    with lamina.open(tmp_path / "a", embedder="none") as one, lamina.open(tmp_path / "b", embedder="none") as other:
+        record(one, range(4))
+        other.patterns.import_file(one.patterns.export(tmp_path / "first.json"))
+        assert other.patterns.prune(similarity=0.7, unused_days=10_000).merge
+        record(one, range(4, 9))
+        later = one.patterns.export(tmp_path / "later.json")
+        report = other.patterns.import_file(later)
+        again = other.patterns.import_file(later)
+
+        assert (report.uses, report.known, report.verified) == (10, 8, True)
+        assert (again.uses, again.known, again.verified) == (0, 18, True)
+        assert [pattern.uses for pattern in other.patterns.query()] == [18]

@@ -209,9 +209,9 @@ class Sessions:
             session_row(writer, check_name(id))
             writer.db.execute(
                 "UPDATE session SET ended_at = ?2, last_at = max(last_at, ?2), outcome = coalesce(?3, outcome), "
-                "quality = coalesce(?4, quality), "  # a verdict changes what was learned: look at it again
+                "quality = coalesce(?4, quality), "  # a verdict or a later end changes what was learned: look again
                 "learned = CASE WHEN outcome IS coalesce(?3, outcome) AND quality IS coalesce(?4, quality) "
-                "THEN learned ELSE -1 END "
+                "AND last_at >= ?2 THEN learned ELSE -1 END "
                 "WHERE id = ?1",
                 (id, moment(at), good, value),
             )

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+import lamina
 from lamina import DependencyError, InvalidInputError, NotFoundError, Sessions, Store
+from lamina.sessions import storing
 from lamina.sessions.readers import lines as line_reader
 from lamina.sessions.values import Call, Turn
 
@@ -283,6 +285,99 @@ def test_a_late_result_finds_a_call_that_was_archived(s: Sessions, tmp_path: Pat
     assert (s.get("s1").errors, s.get("s1").archived, report.unknown) == (1, True, {})
 
 
+def many(count: int, *, calls: bool) -> list[str]:
+    """Lines of a long transcript: turns, or calls and then their results."""
+    if not calls:
+        return [message("user", str(number), f"text {number}") for number in range(count)]
+    uses: list[dict[str, Any]] = [
+        {"type": "tool_use", "id": f"t{number}", "name": "Bash", "input": {"command": "make"}}
+        for number in range(count)
+    ]
+    results = [{"type": "tool_result", "tool_use_id": use["id"], "content": "fine"} for use in uses]
+    return [
+        message("assistant" if place < count else "user", str(place), [part])
+        for place, part in enumerate(uses + results)
+    ]
+
+
+@pytest.mark.parametrize("calls", [False, True])
+def test_a_session_may_be_archived_between_the_batches_of_an_import(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: bool
+) -> None:
+    """What another process adds and packs away meanwhile is not added again, and late results find it."""
+    monkeypatch.setattr(storing, "_BATCH_RECORDS", 30)
+    path = lines(tmp_path / "s.jsonl", *many(40, calls=calls))
+    seen = 0
+    with lamina.open(tmp_path / "store", embedder="none") as other:
+
+        def archive(_read: int, _total: int) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == 37:
+                if not calls:
+                    other.sessions.import_file(path)
+                other.sessions.archive(["s1"])
+
+        report = store.sessions.import_file(path, progress=archive)
+    events = list(store.sessions.events("s1"))
+    session = store.sessions.get("s1")
+
+    assert (len(events), session.turns + session.calls, report.unknown) == (40, 40, {})
+    assert [event.ok for event in events if isinstance(event, Call)] == [True] * (40 if calls else 0)
+    assert store.verify("full").ok
+
+
+def test_a_session_may_be_deleted_between_the_batches_of_an_import(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes after the deletion is a session again, and a second import brings back the rest."""
+    monkeypatch.setattr(storing, "_BATCH_RECORDS", 30)
+    path = lines(tmp_path / "s.jsonl", *many(40, calls=False))
+    seen = 0
+    with lamina.open(tmp_path / "store", embedder="none") as other:
+
+        def delete(_read: int, _total: int) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == 37:
+                other.sessions.delete("s1")
+
+        store.sessions.import_file(path, progress=delete)
+    rest = store.sessions.get("s1").turns
+    store.sessions.import_file(path)
+
+    assert 0 < rest < 40
+    assert store.sessions.get("s1").turns == 40
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_an_export_brings_the_outcome_that_a_call_lacked(
+    s: Sessions, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, archived: bool
+) -> None:
+    """A call that was exported before its result gets it from the next export, packed away or not."""
+    call = message("assistant", "4", [{"type": "tool_use", "id": "t9", "name": "Bash", "input": {"command": "make"}}])
+    result = [{"type": "tool_result", "tool_use_id": "t9", "content": "Exit code 2\nboom", "is_error": True}]
+    with lamina.open(tmp_path_factory.mktemp("a") / "a", embedder="none") as origin:
+        own_lines = tmp_path / "own.jsonl"
+        for part in ((call,), (call, message("user", "5", result, timestamp="2026-03-01T10:00:05Z"))):
+            origin.sessions.import_file(lines(tmp_path / "s.jsonl", *part))
+            before = own_lines.read_text() if own_lines.exists() else ""
+            own_lines.write_text("".join(origin.sessions.lines()))
+            s.import_file(own_lines)
+            if archived:
+                s.archive(["s1"])
+        expected = list(origin.sessions.events("s1"))
+    both = tmp_path / "both.jsonl"
+    both.write_text(before + own_lines.read_text())
+    with lamina.open(tmp_path_factory.mktemp("b") / "b", embedder="none") as third:
+        third.sessions.import_file(both)
+        at_once = list(third.sessions.events("s1"))
+
+    assert list(s.events("s1")) == at_once == expected
+    assert [event.ok for event in expected if isinstance(event, Call)] == [False]
+    assert s.get("s1").errors == 1
+
+
 def test_our_own_export_adds_nothing_where_it_came_from(s: Sessions, tmp_path: Path) -> None:
     """An export names its events, whatever they came from, so that importing it is no second copy."""
     s.import_file(lines(tmp_path / "s.jsonl", transcript()))
@@ -376,6 +471,21 @@ def test_a_verdict_that_comes_later_is_learned(store: Store, tmp_path: Path, how
     assert before
     assert report.new_sessions == 4
     assert [p.get(pattern.id).successes for pattern in before] == [0] * len(before)
+
+
+@pytest.mark.parametrize("how", ["import", "end"])
+def test_a_later_end_is_learned(store: Store, tmp_path: Path, how: str) -> None:
+    """When a pattern was last used follows the end of its session, also one that moves after learning."""
+    s, p = store.sessions, store.patterns
+    for day in (2, 4):
+        end = {"outcome": "success", "at": f"2026-01-0{day}T00:00:00Z"}
+        s.import_file(lines(tmp_path / "o.jsonl", *own("r1", "alpha", "beta", **(end if how == "import" else {}))))
+        s.import_file(lines(tmp_path / "o.jsonl", json.dumps({"type": "end", "session": "r1", **end})))
+        if how == "end":
+            s.end("r1", outcome="success", at=datetime(2026, 1, day, tzinfo=UTC))
+        p.learn(min_support=1)
+
+    assert {pattern.last_used for pattern in p.query().all()} == {s.get("r1").last_at}
 
 
 def test_a_deleted_session_that_is_imported_again_is_learned_again(store: Store, tmp_path: Path) -> None:

@@ -10,12 +10,15 @@ from lamina.errors import CorruptionError, LaminaError
 from lamina.states.context import StatesContext
 from lamina.states.losses import AFTER_LOSS, LossCounter
 from lamina.states.manifest import Manifest
-from lamina.states.rows import load_manifest
+from lamina.states.rows import ABOVE, load_manifest
 from lamina.storage.objects import Stored, find_objects
 from lamina.storage.packs import read_pack
 from lamina.types import Problem
 
-__all__ = ["Findings", "examine", "problems", "standing"]
+__all__ = ["PARTLY_LOST", "Findings", "examine", "problems", "standing"]
+
+PARTLY_LOST = "version-partly-lost"
+"""Code of a finding that another repair does not mend."""
 
 _SAMPLE = 200
 _REPAIR = "Run `lamina repair`."
@@ -27,6 +30,8 @@ _KNOWN = "a repair found it damaged"
 class Findings:
     """What was found of all states."""
 
+    full: bool = False
+    """Whether every byte was looked at."""
     problems: list[Problem] = field(default_factory=list)
     checked: dict[str, int] = field(default_factory=dict)
     unreadable: dict[int, str] = field(default_factory=dict)
@@ -60,7 +65,7 @@ def problems(context: StatesContext, level: str) -> tuple[list[Problem], dict[st
 
 def examine(context: StatesContext, level: str) -> Findings:
     """Look at all states, as :func:`problems` says."""
-    findings = Findings()
+    findings = Findings(full=level == "full")
     with context.catalog.read("verifying states") as reader:
         db = reader.db
         _versions(db, findings)
@@ -95,19 +100,25 @@ def examine(context: StatesContext, level: str) -> Findings:
 
 
 def standing(context: StatesContext, findings: Findings) -> Iterator[Problem]:
-    """Tell of versions whose damage a repair has noted, for as long as they are there and it lasts."""
-    noted = findings.noted - findings.let_go
+    """Tell of versions whose damage a repair has noted, for as long as they are there and marked so."""
+    noted = findings.manifests.keys() & findings.noted - findings.let_go
     if not noted:
         return
     counter = LossCounter(context, findings.bad, findings.gone)
-    for seq in sorted(noted.intersection(findings.damaged())):
+    damaged = set(findings.damaged())
+    for seq in sorted(noted):
         manifest = findings.manifests[seq]
-        rows = counter.describe(manifest)
-        if not rows:
-            continue  # its pack was copied back, and the next repair takes the mark away
+        rows = counter.describe(manifest) if seq in damaged else ""
         where = f"version {manifest.id().hex()[:12]} of state {manifest.head.name!r}"
+        if not rows and findings.full and seq in damaged:
+            rows = "part of it"  # of which a later change has covered every row
+        if not rows:  # as after its pack was copied back; until the mark is taken away, changes of it are refused
+            message = "marked as damaged, but no damage was found in it"
+            hint = "Run `lamina repair`: it takes the mark away where all can be read."
+            yield Problem(code="version-marked", where=where, message=message, hint=hint)
+            continue
         yield Problem(
-            code="version-partly-lost",
+            code=PARTLY_LOST,
             where=where,
             message=f"known to be damaged: {rows} cannot be read",
             hint=AFTER_LOSS,
@@ -137,8 +148,9 @@ def _versions(db: Any, findings: Findings) -> None:
 def _names(db: Any) -> Iterator[Problem]:
     for name, ref in db.execute(
         "SELECT s.name, r.name FROM state_ref r LEFT JOIN state s ON s.id = r.state "
-        "WHERE r.kind < 3 AND r.version IS NOT NULL "
-        "AND NOT EXISTS (SELECT 1 FROM state_version v WHERE v.seq = r.version AND v.gone = 0)"
+        "WHERE r.kind < ? AND r.version IS NOT NULL "
+        "AND NOT EXISTS (SELECT 1 FROM state_version v WHERE v.seq = r.version AND v.gone = 0)",
+        (ABOVE,),
     ):
         yield Problem(
             code="ref-dangling",
@@ -157,6 +169,7 @@ def _names(db: Any) -> Iterator[Problem]:
 def _packs(
     context: StatesContext, packs: Any, level: str, findings: Findings, needed: set[int]
 ) -> Iterator[tuple[int, str]]:
+    """Look at packs; yield number and damage of those whose objects count as damaged, too."""
     findings.checked["packs"] = len(packs)
     for id, name, size in packs:
         reason = ""
@@ -178,7 +191,8 @@ def _packs(
             findings.problems.append(
                 Problem(code=code, where=f"pack {name[:16]}", message=f"pack {name}: {reason}", hint=_REPAIR)
             )
-        if code == "pack-missing" or "bytes instead of" in reason:
+        # Where every object is read it is those that cannot be read; a pack may have lost its end alone.
+        if code == "pack-missing" or ("bytes instead of" in reason and level != "full"):
             yield id, f"pack {name[:16]}: {reason}"
 
 

@@ -23,8 +23,10 @@ from lamina.states.rows import (
     BRANCH,
     find_state,
     find_version,
+    head_id,
     head_of,
     insert_version,
+    labels_of,
     names_of,
     set_ref,
     version_of,
@@ -121,6 +123,7 @@ def find_parent(context: StatesContext, name: str, branch: str, parent: Any) -> 
     Raises:
         ConflictError: That is no longer the newest version of the branch.
         NotFoundError: The state has no such branch.
+        CorruptionError: The branch's newest version is not there, or its manifest is damaged.
     """
     context.settle()
     with context.catalog.read("looking up a state") as reader:
@@ -128,7 +131,7 @@ def find_parent(context: StatesContext, name: str, branch: str, parent: Any) -> 
         state = find_state(db, name)
         head = None if state is None else head_of(db, state, branch)
         if state is None or head is None:
-            if state is not None and db.execute("SELECT 1 FROM state_ref WHERE state = ? LIMIT 1", (state,)).fetchall():
+            if state is not None and labels_of(db, state):
                 raise NotFoundError(
                     f"State {name!r} has no branch {branch!r}.",
                     hint=f"Make it with store.states.branch({name!r}, {branch!r}, ref).",
@@ -140,7 +143,7 @@ def find_parent(context: StatesContext, name: str, branch: str, parent: Any) -> 
                 )
             context.unsee(name, branch)
             return Parent(state, branch, None, None, None)
-        id = db.execute("SELECT id FROM state_version WHERE seq = ?", (head,)).fetchall()[0][0]
+        id = head_id(db, head, name, branch)
         wanted = context.seen(name, branch)
         if parent is not None:
             seq = find_version(db, state, name, parent)

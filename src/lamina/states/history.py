@@ -14,9 +14,12 @@ from lamina.states.rows import (
     DOOMED,
     TAG,
     find_version,
+    head_id,
     head_of,
     insert_version,
+    labels_of,
     line_of,
+    named,
     names_of,
     set_ref,
     state_named,
@@ -86,19 +89,18 @@ def list_states(context: StatesContext) -> list[StateInfo]:
             "FROM state s JOIN state_version v ON v.state = s.id AND v.gone = 0 GROUP BY s.id ORDER BY s.name"
         ).fetchall()
         for state, name, created, versions, updated, newest, damaged in rows:
-            refs = db.execute(
-                "SELECT kind, name FROM state_ref WHERE state = ? AND version IS NOT NULL ORDER BY name", (state,)
-            ).fetchall()
-            head = head_of(db, state, "main") or newest
-            id = db.execute("SELECT id FROM state_version WHERE seq = ?", (head,)).fetchall()[0][0]
+            refs = labels_of(db, state)
+            head = head_of(db, state, "main")
+            sql = "SELECT id FROM state_version WHERE seq IN (?, ?) ORDER BY seq = ? DESC"
+            id = db.execute(sql, (head, newest, head)).fetchall()[0][0]  # a head that is damaged away hides no state
             found.append(
                 StateInfo(
                     name=name,
                     created_at=from_micros(created),
                     updated_at=from_micros(updated),
                     versions=versions,
-                    branches=tuple(ref for kind, ref in refs if kind == BRANCH),
-                    tags=tuple(ref for kind, ref in refs if kind == TAG),
+                    branches=tuple(ref for kind, ref, _ in refs if kind == BRANCH),
+                    tags=tuple(ref for kind, ref, _ in refs if kind == TAG),
                     head=id.hex(),
                     damaged=damaged,
                 )
@@ -127,11 +129,11 @@ def tag(context: StatesContext, name: str, ref: Any, label: str) -> Version:
         db = writer.db
         state = state_named(db, name)
         seq = find_version(db, state, name, ref)
-        used = db.execute("SELECT kind, version FROM state_ref WHERE state = ? AND name = ?", (state, label)).fetchall()
-        if used == [(TAG, seq)]:
+        used = named(db, state, label)
+        if used == (TAG, seq):
             return version_of(db, seq, names_of(db, state))
-        if used:
-            what = "a branch" if used[0][0] == BRANCH else "a tag" if used[0][1] is not None else "a tag once"
+        if used is not None:
+            what = "a branch" if used[0] == BRANCH else "a tag" if used[1] is not None else "a tag once"
             raise AlreadyExistsError(
                 f"{label!r} is {what} of state {name!r}, and a tag is never given again.", hint="Choose another name."
             )
@@ -146,8 +148,7 @@ def make_branch(context: StatesContext, name: str, label: str, ref: Any) -> Vers
         db = writer.db
         state = state_named(db, name)
         seq = find_version(db, state, name, ref)
-        used = db.execute("SELECT 1 FROM state_ref WHERE state = ? AND name = ?", (state, label)).fetchall()
-        if used:
+        if named(db, state, label) is not None:
             raise AlreadyExistsError(
                 f"State {name!r} has a branch or tag {label!r} already.", hint="Choose another name."
             )
@@ -167,7 +168,7 @@ def restore(context: StatesContext, name: str, ref: Any, *, branch: str, message
         head = head_of(db, state, branch)
         if head is None:
             raise NotFoundError(f"State {name!r} has no branch {branch!r}.", hint="Make it with states.branch().")
-        parent = db.execute("SELECT id FROM state_version WHERE seq = ?", (head,)).fetchall()[0][0]
+        parent = head_id(db, head, name, branch)
         seen = context.seen(name, branch)
         if seen is not None and seen != parent:
             raise ConflictError(
@@ -210,15 +211,13 @@ def delete(context: StatesContext, name: str, ref: Any) -> int:
             context.unsee(name)
             return count
         if isinstance(ref, str):
-            rows = db.execute(
-                "SELECT kind FROM state_ref WHERE state = ? AND name = ? AND version IS NOT NULL", (state, ref)
-            ).fetchall()
-            if rows and rows[0][0] == TAG:
-                set_ref(db, state, TAG, ref, None)
-                return 0
-            if rows:
+            label = named(db, state, ref)
+            if label is not None and label[0] == BRANCH:
                 _delete_branch(db, state, name, ref)
                 context.unsee(name, ref)
+                return 0
+            if label is not None and label[1] is not None:
+                set_ref(db, state, TAG, ref, None)
                 return 0
         seq = find_version(db, state, name, ref)
         branches, tags = names_of(db, state).get(seq, ([], []))

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lamina.errors import LaminaError
-from lamina.states.check import Findings, examine, standing
+from lamina.states.check import PARTLY_LOST, Findings, examine, standing
 from lamina.states.collect import move_objects
 from lamina.states.context import StatesContext
 from lamina.states.losses import AFTER_LOSS, LossCounter
-from lamina.states.rows import BRANCH, line_of, remove_versions
+from lamina.states.rows import ABOVE, BRANCH, find_state, line_of, remove_versions
 from lamina.storage.objects import find_objects
 from lamina.storage.packs import StoredPack, read_pack
 from lamina.types import Problem
@@ -31,11 +31,14 @@ def mend(context: StatesContext) -> Mended:
     """Repair all states.
 
     Objects whose rows are lost are found again in the packs. A version whose manifest cannot be read goes; one that is
-    partly damaged stays, is marked, and can be opened by its id; a branch moves back to its newest whole version.
+    partly damaged stays, is marked, and can be opened by its id; a branch moves back to its newest whole version. A
+    state of which no version is left goes with its names, so that it can be committed again.
     """
     with context.catalog.read("looking for states") as reader:
-        if not reader.db.execute("SELECT 1 FROM state_version LIMIT 1").fetchall() and not context.home.names():
-            return Mended()
+        tables = ("state_version", "state", "state_ref")  # names may be left where all versions are lost
+        there = any(reader.db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall() for table in tables)
+    if not there and not context.home.names():
+        return Mended()
     _find_packs(context)
     findings = examine(context, "full")
     rewritten = _rewrite_broken(context, findings)
@@ -43,9 +46,8 @@ def mend(context: StatesContext) -> Mended:
     counter = LossCounter(context, findings.bad, findings.gone)
     news = [seq for seq in damaged if seq not in findings.noted | findings.let_go]
     counts = {seq: counter.describe(findings.manifests[seq]) or "part of it" for seq in news}
-    lost = list(
-        standing(context, findings)
-    )  # told again: a repair after which something is lost is none that ends well
+    # Told again: a repair after which something is lost is none that ends well.
+    lost = [problem for problem in standing(context, findings) if problem.code == PARTLY_LOST]
     with context.catalog.write("repairing states") as writer:
         db = writer.db
         for seq, reason in findings.unreadable.items():
@@ -60,6 +62,7 @@ def mend(context: StatesContext) -> Mended:
         db.execute("UPDATE object SET damaged = 0 WHERE damaged <> 0")
         db.executemany("UPDATE object SET damaged = 1 WHERE address = ?", [(address,) for address in findings.bad])
         _whole_again(db, findings, set(damaged))
+        lost += _emptied(db, findings)
         lost += _names(db, findings, set(damaged))
         remove_versions(db, set(findings.unreadable))
     return Mended(lost, rewritten)
@@ -72,17 +75,42 @@ def _whole_again(db: Any, findings: Findings, damaged: set[int]) -> None:
             db.execute("UPDATE state_version SET damaged = 0 WHERE seq = ?", (seq,))
 
 
+def _emptied(db: Any, findings: Findings) -> list[Problem]:
+    """Remove states of which no version is left, and names that lead nowhere with them."""
+    lost = []
+    rows = db.execute("SELECT seq, state FROM state_version").fetchall()
+    held = {state for seq, state in rows if seq not in findings.unreadable}
+    for state, name in db.execute("SELECT id, name FROM state ORDER BY id").fetchall():
+        if state in held:
+            continue
+        db.execute("DELETE FROM state WHERE id = ?", (state,))
+        if "\0" not in name:  # what was deleted is no loss
+            message = f"no version of state {name!r} is left; its name is free again"
+            hint = "Take it from a backup, or commit it again."
+            lost.append(Problem(code="state-lost", where=f"state {name}", message=message, hint=hint))
+    for (state,) in db.execute("SELECT DISTINCT state FROM state_ref").fetchall():
+        if state not in held:
+            db.execute("DELETE FROM state_ref WHERE state = ?", (state,))
+    # A number may be given again once its row is lost, and then lead to what was never followed.
+    sql = "DELETE FROM state_ref WHERE kind = ? AND version NOT IN (SELECT seq FROM state_version)"
+    db.execute(sql, (ABOVE,))
+    return lost
+
+
 def _names(db: Any, findings: Findings, damaged: set[int]) -> list[Problem]:
     """Let branches name whole versions again, and forget names of versions that are not there."""
     lost = []
     known = {row[0] for row in db.execute("SELECT id FROM state")}
     for (state,) in db.execute("SELECT DISTINCT state FROM state_version").fetchall():
         if state not in known:
-            names = [one.head.name for one in findings.manifests.values()]
-            name = names[0] if names and len(set(names)) == 1 else f"recovered-{state}"
+            rows = db.execute("SELECT seq FROM state_version WHERE state = ? AND gone = 0", (state,)).fetchall()
+            names = {findings.manifests[seq].head.name for (seq,) in rows if seq in findings.manifests}
+            name = names.pop() if len(names) == 1 else ""
+            if not name or find_state(db, name) is not None:
+                name = f"recovered-{state}"
             db.execute("INSERT INTO state (id, name, created_at) VALUES (?, ?, 0)", (state, name))
-    sql = "SELECT state, kind, name, version FROM state_ref WHERE kind < 3 AND version IS NOT NULL"
-    for state, kind, name, version in db.execute(sql).fetchall():
+    sql = "SELECT state, kind, name, version FROM state_ref WHERE kind < ? AND version IS NOT NULL"
+    for state, kind, name, version in db.execute(sql, (ABOVE,)).fetchall():
         alive = db.execute("SELECT 1 FROM state_version WHERE seq = ? AND gone = 0", (version,)).fetchall()
         there = bool(alive) and version in findings.manifests
         if there and (kind != BRANCH or version not in damaged):

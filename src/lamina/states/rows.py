@@ -14,15 +14,19 @@ from lamina.storage.records import from_micros, to_micros
 from lamina.storage.shards import wrong_bytes
 
 __all__ = [
+    "ABOVE",
     "BRANCH",
     "DOOMED",
     "TAG",
     "find_state",
     "find_version",
+    "head_id",
     "head_of",
     "insert_version",
+    "labels_of",
     "line_of",
     "load_manifest",
+    "named",
     "names_of",
     "remove_versions",
     "set_ref",
@@ -33,7 +37,8 @@ __all__ = [
 
 BRANCH, TAG, ABOVE = 1, 2, 3
 """Kinds of names. ABOVE is none that a caller gives: the id of a version whose parent was removed names the nearest one
-that it follows and that is left, so that its line goes on although the manifest names a parent that is not there."""
+that it follows and that is left, so that its line goes on although the manifest names a parent that is not there. So
+what a caller calls something is looked up by :func:`named` and :func:`labels_of`, which pass over those."""
 DOOMED = 2
 """State of a version (``gone``) that a collection is about to remove: nobody may begin to read it."""
 _MOST_DEPTH = 16
@@ -69,6 +74,32 @@ def head_of(db: Any, state: int, branch: str) -> int | None:
     return found[0][0] if found else None
 
 
+def head_id(db: Any, seq: int, name: str, branch: str) -> bytes:
+    """Return the id of a branch's newest version, whose number is known.
+
+    Raises:
+        CorruptionError: There is no such version.
+    """
+    found = db.execute("SELECT id FROM state_version WHERE seq = ?", (seq,)).fetchall()
+    if not found:
+        raise _dangling(name, branch, seq)
+    return bytes(found[0][0])
+
+
+def named(db: Any, state: int, label: str) -> tuple[int, int | None] | None:
+    """Return kind and version number of the branch or tag of a name; a tag that was removed has no number."""
+    sql = "SELECT kind, version FROM state_ref WHERE state = ? AND name = ? AND kind < ? ORDER BY kind LIMIT 1"
+    found = db.execute(sql, (state, label, ABOVE)).fetchall()
+    return (found[0][0], found[0][1]) if found else None
+
+
+def labels_of(db: Any, state: int) -> list[tuple[int, str, int]]:
+    """Return kind, name and version number of each branch and tag, by name; without tags that were removed."""
+    sql = "SELECT kind, name, version FROM state_ref WHERE state = ? AND kind < ? AND version IS NOT NULL ORDER BY name"
+    found: list[tuple[int, str, int]] = db.execute(sql, (state, ABOVE)).fetchall()
+    return found
+
+
 def set_ref(db: Any, state: int, kind: int, name: str, version: int | None) -> None:
     """Let a branch or tag name a version."""
     db.execute(
@@ -81,8 +112,7 @@ def set_ref(db: Any, state: int, kind: int, name: str, version: int | None) -> N
 def names_of(db: Any, state: int) -> dict[int, tuple[list[str], list[str]]]:
     """Return the branches and tags of each version that has any."""
     found: dict[int, tuple[list[str], list[str]]] = {}
-    sql = "SELECT version, kind, name FROM state_ref WHERE state = ? AND kind < ? AND version IS NOT NULL ORDER BY name"
-    for version, kind, name in db.execute(sql, (state, ABOVE)):
+    for kind, name, version in labels_of(db, state):
         found.setdefault(version, ([], []))[kind - 1].append(name)
     return found
 
@@ -96,6 +126,7 @@ def find_version(db: Any, state: int, name: str, ref: Any) -> int:
     Raises:
         NotFoundError: Nothing is called so, or nothing was committed by that time.
         InvalidInputError: It is none of these, or fits several versions.
+        CorruptionError: A name leads to a version that is not there.
     """
     if isinstance(ref, Version):
         ref = ref.id
@@ -103,11 +134,11 @@ def find_version(db: Any, state: int, name: str, ref: Any) -> int:
         return _at_time(db, state, name, ref)
     if not isinstance(ref, str) or not ref:
         raise InvalidInputError(f"{ref!r} names no version.", hint="Use a branch, a tag, an id or a datetime.")
-    for kind in (BRANCH, TAG):
-        sql = "SELECT version FROM state_ref WHERE state = ? AND kind = ? AND name = ? AND version IS NOT NULL"
-        found = db.execute(sql, (state, kind, ref)).fetchall()
-        if found:
-            return int(found[0][0])
+    label = named(db, state, ref)
+    if label is not None and label[1] is not None:
+        if not db.execute("SELECT 1 FROM state_version WHERE seq = ?", (label[1],)).fetchall():
+            raise _dangling(name, ref, label[1])
+        return label[1]
     lowered = ref.lower()
     if len(lowered) >= _SHORTEST_PREFIX and all(char in "0123456789abcdef" for char in lowered) and len(ref) <= 64:
         low = bytes.fromhex(lowered.ljust(64, "0"))
@@ -126,12 +157,20 @@ def find_version(db: Any, state: int, name: str, ref: Any) -> int:
                 hint=f"Write {ref if len(ref) > 10 else f'{ref}T00:00'}Z, or +02:00 for Z.",
             )
         return _at_time(db, state, name, moment)
-    sql = "SELECT DISTINCT name FROM state_ref WHERE state = ? AND kind < ? AND version IS NOT NULL LIMIT 9"
-    names = [str(row[0]) for row in db.execute(sql, (state, ABOVE))]
+    names = [label for _, label, _ in labels_of(db, state)[:9]]
     raise NotFoundError(
         f"State {name!r} has no version, branch or tag {ref!r}.",
         hint=f"Its names are: {', '.join(names) or '(none)'}; `lamina state log` lists its versions.",
         ref=ref,
+    )
+
+
+def _dangling(name: str, label: str, seq: int) -> CorruptionError:
+    return CorruptionError(
+        f"{label!r} of state {name!r} names version number {seq}, which is not there.",
+        hint="Run `lamina repair`: a branch goes back to its newest whole version.",
+        name=name,
+        ref=label,
     )
 
 
@@ -159,6 +198,7 @@ def _at_time(db: Any, state: int, name: str, moment: datetime) -> int:
     micros = to_micros(moment)
     head = head_of(db, state, "main")
     if head is not None:
+        head_id(db, head, name, "main")
         for seq, _, created in line_of(db, state, head):
             if created <= micros:
                 return seq

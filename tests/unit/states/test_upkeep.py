@@ -343,3 +343,58 @@ def test_gc_gives_unused_room_of_the_catalog_back_and_says_so_before(folder: Pat
         assert promised["states"]["versions"] == done["states"]["versions"] == 82
         assert promised["states"]["objects"] == done["states"]["objects"]
         assert codes(store) == []
+
+
+def test_a_version_is_deleted_by_its_whole_id_after_its_parent_was_collected(store: lamina.Store) -> None:
+    """What notes that a line steps over collected versions is no branch that has the id as its name."""
+    states = store.states
+    versions = [states.commit("x", {"a": np.full(10, number)}) for number in range(5)]
+    for version in versions[1:3]:
+        states.delete("x", version.id)
+    store.gc()
+
+    states.branch("x", "other")
+    assert states.delete("x", versions[3].id) == 1
+    assert [version.id for version in states.log("x")] == [versions[4].id, versions[0].id]
+
+
+def test_a_pack_that_lost_its_end_alone_is_written_anew(folder: Path) -> None:
+    """Where only the directory's end is cut off, nothing is lost: repair writes the pack anew and marks nothing."""
+    with lamina.open(folder, embedder="none") as store:
+        store.states.commit("x", {"a": noise(0)})
+    (pack,) = packs(folder)
+    os.truncate(pack, pack.stat().st_size - 10)
+
+    with lamina.open(folder, embedder="none") as store:
+        assert "pack-damaged" in codes(store)
+        assert store.repair().lost == ()
+        assert codes(store) == []
+        assert not store.states.log("x")[0].damaged
+        store.states.update("x", {"a": ([0], np.ones((1, 32), np.float32))})
+        assert (store.states.open("x")["a"][1:] == noise(0)[1:]).all()
+
+
+def test_a_state_whose_versions_are_all_lost_goes_with_its_names(folder: Path) -> None:
+    """After the page that lists all versions was overwritten, repair tells it, and the name can be committed again."""
+    import apsw
+
+    with lamina.open(folder, embedder="none") as store:
+        for number in range(3):
+            store.states.commit("x", {"a": np.full(300, number)})
+    catalog = folder / ".lamina" / "catalog.db"
+    db = apsw.Connection(str(catalog))
+    ((root,),) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'state_version'").fetchall()
+    page = int(str(root))
+    size = int(str(db.pragma("page_size")))
+    db.pragma("wal_checkpoint(TRUNCATE)")
+    db.close()
+    with catalog.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\x5a" * size)
+
+    lamina.repair(folder)
+    with lamina.open(folder, embedder="none") as store:
+        assert codes(store) == []
+        assert store.states.list() == []
+        store.states.commit("x", {"a": np.ones(3)})
+        assert store.verify("full").ok

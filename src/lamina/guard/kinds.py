@@ -76,7 +76,7 @@ _KNOWN_JWT = ".eyJzdWIiOiIxMjM0NTY3ODkw"
 
 
 def _real_jwt(match: re.Match[str]) -> bool:
-    return _KNOWN_JWT not in match[0]
+    return match["rest"] is not None and _KNOWN_JWT not in match[0]
 
 
 PASSWORD_NAMES = ("passw", "passphrase", "passcode", "pwd")
@@ -219,7 +219,8 @@ KINDS: tuple[SecretKind, ...] = (
     prefixed("Postman key", r"PMAK-(?P<value>[0-9a-f]{24}-[0-9a-f]{34})", "PMAK-"),
     prefixed(
         "JSON web token",
-        r"(?P<value>eyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,8000}\.[A-Za-z0-9_-]{16,1000})",
+        # What is none is passed over whole: another try within it would end at the same place.
+        r"(?P<value>eyJ[A-Za-z0-9_-]{10,}+(?P<rest>\.eyJ[A-Za-z0-9_-]{10,}+\.[A-Za-z0-9_-]{16,}+)?)",
         "eyJ",
         check=_real_jwt,
     ),

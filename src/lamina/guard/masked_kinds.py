@@ -65,6 +65,10 @@ def _has_digit(match: re.Match[str]) -> bool:
     return any(map(str.isdigit, match[0]))
 
 
+def _has_rest(match: re.Match[str]) -> bool:
+    return match["rest"] is not None
+
+
 def _is_cookie(match: re.Match[str]) -> bool:
     parts = re.split(r"[\s;=]+", match["value"])
     return any(len(part) >= 10 and is_drawn(part) and not is_placeholder(part) for part in parts)
@@ -88,7 +92,11 @@ MASKED_KINDS: tuple[SecretKind, ...] = (
     prefixed("token", r"dckr_(?:pat|oat)_[A-Za-z0-9_-]{20,100}+", "dckr_"),
     prefixed("token", r"[spr]k_(?:live|test)_[A-Za-z0-9]{10,250}+", "k_live_", "k_test_"),
     prefixed(
-        "token", r"eyJ[A-Za-z0-9_-]{10,8000}+\.[A-Za-z0-9_-]{10,8000}+\.[A-Za-z0-9_-]{5,1000}+", "eyJ"
+        # What is none is passed over whole: another try within it would end at the same place.
+        "token",
+        r"eyJ[A-Za-z0-9_-]{10,}+(?P<rest>\.[A-Za-z0-9_-]{10,}+\.[A-Za-z0-9_-]{5,}+)?",
+        "eyJ",
+        check=_has_rest,
     ),
     SecretKind("token", ("bearer",), r"\s{1,4}(?P<value>[A-Za-z0-9._~+/-]{16,4000}+=*)", _is_drawn, behind=True),
     SecretKind(
@@ -103,7 +111,8 @@ MASKED_KINDS: tuple[SecretKind, ...] = (
         "cookie",
         ("cookie",),
         r"\\?[\"'`]?[ \t]{0,3}[:=][ \t]{0,3}\\?[\"'`]?"
-        r"(?P<value>[^\s=;,\"'`\\]{1,60}=[^\s\"'`\\]{8,4000}(?:; ?[^\s\"'`\\]{1,4000}){0,50})",
+        # RFC 6265, section 6.1: a browser keeps 50 cookies of 4,096 bytes for a site.
+        r"(?P<value>[^\s=;,\"'`\\]{1,60}+=[^\s;\"'`\\]{0,4000}+(?:;{1,8}+ ?[^\s;\"'`\\]{1,4000}+){0,50}+)",
         _is_cookie,
         behind=True,
     ),

@@ -53,26 +53,34 @@ def _spans(text: str, kinds: tuple[SecretKind, ...], *, masked: bool) -> list[Sp
     found: list[Span] = []
     for number in sorted(called):
         kind = kinds[number]
-        stop = 0
-        for match in _matches(kind, text, called[number]):
-            if match.start() < stop:
-                continue
+        # What has the form of a key is masked even where it looks made up; and the wide kinds judge themselves.
+        judged = masked and (kind.formed or number >= len(KINDS))
+        matches = _Matches(kind, text, called[number])
+        for match in matches:
             value = given(match)
-            # What has the form of a key is masked even where it looks made up; and the wide kinds judge themselves.
-            judged = masked and (kind.formed or number >= len(KINDS))
-            fits = judged or not is_placeholder(match[value or 0])
-            if fits and (kind.check is None or kind.check(match)):
+            fits = kind.check is None or kind.check(match)
+            if fits and (judged or not is_placeholder(match[value or 0])):
                 found.append((*match.span(0 if kind.formed else value or 0), kind.name))
-                stop = match.end()
+                matches.stop = match.end()
             elif match.end() - match.start() > _LONG:
-                stop = match.end()
+                matches.stop = match.end()
     return found
 
 
-def _matches(kind: SecretKind, text: str, places: list[int]) -> Iterator[re.Match[str]]:
-    if not kind.behind:
-        yield from kind.pattern.finditer(text)
-        return
-    for place in places:
-        if (match := kind.pattern.match(text, place)) is not None:
-            yield match
+class _Matches:
+    """Where a kind's pattern fits in a text; nothing is matched before ``stop``, which who iterates moves ahead."""
+
+    def __init__(self, kind: SecretKind, text: str, places: list[int]) -> None:
+        self.stop = 0
+        self._kind = kind
+        self._text = text
+        self._places = places
+
+    def __iter__(self) -> Iterator[re.Match[str]]:
+        pattern, text = self._kind.pattern, self._text
+        if not self._kind.behind:
+            yield from pattern.finditer(text)  # goes on behind each match by itself
+            return
+        for place in self._places:
+            if place >= self.stop and (match := pattern.match(text, place)) is not None:
+                yield match

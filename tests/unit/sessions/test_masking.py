@@ -5,15 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
 import string
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import lamina
 from lamina import Sessions
+from lamina.guard.kinds import KINDS as EXACT_KINDS
+from lamina.guard.kinds import SecretKind
+from lamina.guard.masked_kinds import MASKED_KINDS
 from lamina.guard.values import is_placeholder, is_wordy
 from lamina.sessions.masking import Masker, mask
 from lamina.sessions.values import Call, Turn
@@ -72,6 +76,7 @@ KINDS: dict[str, tuple[str, Callable[[], str]]] = {
     "bearer": ("-H 'Authorization: Bearer @'", lambda: draw(40)),
     "header": ("X-Api-Key: @", lambda: draw(32)),
     "cookie": ("Cookie: session=@; theme=dark", lambda: draw(32)),
+    "cookie behind short ones": ("Cookie: a=1; b=2; session=@", lambda: draw(32)),
     "PGP": (
         "-----BEGIN PGP PRIVATE" + " KEY BLOCK-----\n\n@\n-----END PGP PRIVATE KEY BLOCK-----",
         lambda: f"{draw(64)}\n{draw(64)}",
@@ -95,6 +100,8 @@ KINDS: dict[str, tuple[str, Callable[[], str]]] = {
     "GitLab": ("gl" + "pat-@", lambda: draw(20)),
     "GitLab deploy": ("gl" + "dt-@", lambda: draw(20)),
     "web token": ("@", lambda: f"eyJ{draw(20)}.eyJ{draw(30)}.{draw(43)}"),
+    "web token behind a dash": ("x-@", lambda: f"eyJ{draw(20)}.eyJ{draw(30)}.{draw(43)}"),
+    "web token of a long key": ("@", lambda: f"eyJ{draw(20)}.eyJ{draw(9_000)}.{draw(1_366)}"),
     "npm": ("//registry.npmjs.org/:_authToken=@", lambda: draw(36)),
     "netrc": ("machine h login u password @", lambda: draw(24)),
     "passphrase": ("passphrase: @", lambda: draw(24)),
@@ -260,3 +267,44 @@ def test_no_text_makes_masking_slow(piece: str) -> None:
     started = time.process_time()
     mask(piece * (300_000 // len(piece)))
     assert time.process_time() - started < 4
+
+
+class Counting:
+    """A pattern that counts the characters of what it matches."""
+
+    def __init__(self, pattern: re.Pattern[str], counted: list[int]) -> None:
+        self._pattern = pattern
+        self._counted = counted
+
+    def match(self, text: str, at: int) -> re.Match[str] | None:
+        """Match, and count."""
+        match = self._pattern.match(text, at)
+        if match is not None:
+            self._counted.append(match.end() - match.start())
+        return match
+
+    def finditer(self, text: str) -> Iterator[re.Match[str]]:
+        """Find, and count."""
+        for match in self._pattern.finditer(text):
+            self._counted.append(match.end() - match.start())
+            yield match
+
+
+@pytest.mark.parametrize(
+    "piece", ["cookie=b=" + ";" * 31, "cookie=b=c;", "cookie: a=bbbbbbbb; ", "cookie=a", "-eyJ", "eyJaaaaaaaaaaa-"]
+)
+def test_what_was_passed_over_is_not_matched_again(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each kind's matches in a text hold it a few times over at most, not once for every keyword in them."""
+    counted: list[int] = []
+    compiled = SecretKind.pattern.fget  # type: ignore[attr-defined]
+    monkeypatch.setattr(SecretKind, "pattern", property(lambda kind: Counting(compiled(kind), counted)))
+    text = piece * (200_000 // len(piece))
+    mask(text)
+
+    assert 0 < sum(counted) < 3 * len(text)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EXACT_KINDS + MASKED_KINDS if kind.keywords == ("eyJ",)])
+def test_a_run_that_is_no_web_token_is_passed_over_whole(kind: SecretKind) -> None:
+    """One try goes through a long run without points, though it holds many beginnings."""
+    assert [match.span() for match in kind.pattern.finditer("-eyJ" * 50_000)] == [(1, 200_000)]

@@ -398,3 +398,50 @@ def test_a_state_whose_versions_are_all_lost_goes_with_its_names(folder: Path) -
         assert store.states.list() == []
         store.states.commit("x", {"a": np.ones(3)})
         assert store.verify("full").ok
+
+
+def test_a_branch_that_leads_nowhere_is_damage(folder: Path) -> None:
+    """Where the row of a branch's newest version is lost, every call says so and repair goes back to the one before."""
+    with lamina.open(folder, embedder="none") as store:
+        for number in range(3):
+            store.states.commit("x", {"a": np.full(10, number)})
+    with lamina.open(folder, embedder="none") as store:
+        states = store.states
+        with states.context.catalog.write("losing a row") as writer:
+            writer.db.execute("DELETE FROM state_version WHERE seq = (SELECT max(seq) FROM state_version)")
+        for call in (
+            lambda: states.commit("x", {"a": np.ones(10)}),
+            lambda: states.update("x", {"a": ([0], [9])}),
+            lambda: states.open("x"),
+            lambda: states.tag("x", "main", "t"),
+        ):
+            with pytest.raises(CorruptionError, match="which is not there"):
+                call()
+        store.repair()
+
+        assert store.verify("full").ok
+        assert states.open("x")["a"][0] == 1
+
+
+@pytest.mark.parametrize("level", ["structure", "sample", "full"])
+def test_a_mark_without_damage_is_told_and_taken_away(store: lamina.Store, level: str) -> None:
+    """A version that is marked as damaged and is not keeps verify from being content until repair has looked."""
+    store.states.commit("x", {"a": np.arange(9)})
+    with store.states.context.catalog.write("marking") as writer:
+        writer.db.execute("UPDATE state_version SET damaged = 1")
+
+    assert codes(store, level) == ["version-marked"]
+    assert store.repair().lost == ()
+    assert codes(store, level) == []
+
+
+def test_states_whose_rows_are_lost_get_their_names_back(store: lamina.Store) -> None:
+    """The names of states are found again in the manifests of their versions."""
+    for name in "xyz":
+        store.states.commit(name, {"a": np.arange(9)})
+    with store.states.context.catalog.write("losing rows") as writer:
+        writer.db.execute("DELETE FROM state WHERE name <> 'z'")
+    store.repair()
+
+    assert [one.name for one in store.states.list()] == ["x", "y", "z"]
+    assert store.verify("full").ok

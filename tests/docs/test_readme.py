@@ -70,14 +70,14 @@ def transcripts(shell: dict[str, str]) -> Path:
     folder.mkdir(parents=True)
     calls: list[tuple[str, dict[str, str]]] = [
         ("Grep", {"pattern": "def parse"}),
-        ("Edit", {"file_path": "/work/app/src/parser.py", "old_string": "a", "new_string": "b"}),
+        ("Edit", {"file_path": "/code/app/src/parser.py", "old_string": "a", "new_string": "b"}),
         ("Bash", {"command": "pytest -q"}),
     ]
     for run in range(4):
         lines: list[dict[str, object]] = []
         for number, (tool, arguments) in enumerate(calls):
             id, at = f"call-{run}-{number}", f"2026-11-{3 + 7 * run:02}T10:00:{2 * number:02}.000Z"
-            common = {"sessionId": f"run-{run}", "cwd": "/work/app", "timestamp": at}
+            common = {"sessionId": f"run-{run}", "cwd": "/code/app", "timestamp": at}
             call = {"type": "tool_use", "id": id, "name": tool, "input": arguments}
             result = {"type": "tool_result", "tool_use_id": id, "content": "ok", "is_error": False}
             spoken = {"role": "assistant", "content": [call]}

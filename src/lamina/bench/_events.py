@@ -113,7 +113,7 @@ def transcript(number: int, calls: int, seed: int = 11) -> Iterator[str]:
         at += timedelta(seconds=rng.randrange(1, 40))
         tool, given = _call(rng)
         said = " ".join(rng.choices(_THINGS + _VERBS, k=rng.randrange(20, 120)))
-        common: dict[str, Any] = {"sessionId": session, "cwd": "/work/project", "timestamp": at.isoformat()}
+        common: dict[str, Any] = {"sessionId": session, "cwd": "/code/project", "timestamp": at.isoformat()}
         content: list[dict[str, Any]] = [
             {"type": "text", "text": said},
             {"type": "tool_use", "id": f"t{call}", "name": tool, "input": given},
@@ -132,7 +132,7 @@ def transcript(number: int, calls: int, seed: int = 11) -> Iterator[str]:
 
 
 def _call(rng: random.Random) -> tuple[str, dict[str, Any]]:
-    path = f"/work/project/src/{rng.choice(_THINGS)}{rng.randrange(40)}.py"
+    path = f"/code/project/src/{rng.choice(_THINGS)}{rng.randrange(40)}.py"
     kind = rng.random()
     if kind < 0.3:
         return "Read", {"file_path": path}

@@ -20,7 +20,7 @@ SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 def message(kind: str, uuid: str, content: Any, **more: Any) -> str:
     """One line of a transcript."""
-    line = {"type": kind, "uuid": uuid, "sessionId": "s1", "cwd": "/work/app", "timestamp": "2026-03-01T10:00:00Z"}
+    line = {"type": kind, "uuid": uuid, "sessionId": "s1", "cwd": "/code/app", "timestamp": "2026-03-01T10:00:00Z"}
     return json.dumps({**line, "message": {"role": kind, "content": content}, **more})
 
 
@@ -65,7 +65,7 @@ def test_a_transcript_gives_turns_calls_and_results(s: Sessions, tmp_path: Path)
 def test_a_second_import_adds_what_is_new(s: Sessions, tmp_path: Path) -> None:
     """A file that grew adds its new lines alone, and a late result finds the call of the import before."""
     path = tmp_path / "s.jsonl"
-    call = [{"type": "tool_use", "id": "t9", "name": "Read", "input": {"file_path": "/work/app/a.py"}}]
+    call = [{"type": "tool_use", "id": "t9", "name": "Read", "input": {"file_path": "/code/app/a.py"}}]
     path.write_text(transcript(message("assistant", "4", call)) + "\n")
     s.import_file(path)
     again = s.import_file(path)
@@ -149,7 +149,7 @@ def test_our_own_lines_come_back_the_same(s: Sessions, store: Store, tmp_path: P
 
     with s.start("run-1", agent="me", project="/work", title="t", metadata={"a": 1}) as run:
         run.turn("user", "hello")
-        run.call("Edit", arguments={"file_path": "/work/a.py"}, error="no", duration=0.25)
+        run.call("Edit", arguments={"file_path": "/code/a.py"}, error="no", duration=0.25)
         run.end(outcome="failure", quality=0.25)
     s.start("run-2").turn("user", "never ended")
     lines = "".join(s.lines())

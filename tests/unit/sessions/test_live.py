@@ -14,9 +14,9 @@ AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def test_a_session_keeps_what_happened(s: Sessions) -> None:
     """Turns and calls come back in order, with files relative to the project, and the session counts them."""
-    with s.start("run-1", agent="me", project="/work/app", title="fix it", at=AT) as run:
+    with s.start("run-1", agent="me", project="/code/app", title="fix it", at=AT) as run:
         run.turn("user", "please fix", at=AT)
-        run.call("Edit", arguments={"file_path": "/work/app/src/a.py"}, duration=1.5, at=AT + timedelta(seconds=1))
+        run.call("Edit", arguments={"file_path": "/code/app/src/a.py"}, duration=1.5, at=AT + timedelta(seconds=1))
         run.call("Bash", arguments={"command": "pytest -q"}, exit=1, error="1 failed", at=AT + timedelta(seconds=2))
         run.end(outcome="success", quality=0.9, at=AT + timedelta(minutes=1))
     session = s.get("run-1")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lamina.errors import InvalidInputError
 from lamina.folder.names import hook_from, id_moment, title_from
 from lamina.memories import checks
+from lamina.storage.checks import check_time
 from lamina.storage.records import Record, from_micros, now_micros
 from lamina.types import CURATED_TYPES, FILE_SCOPES, Problem
 
@@ -225,7 +226,7 @@ def _given(said: str | None, made: str, before: str | None) -> str | None:
 
 
 def _micros(value: datetime) -> int | None:
-    return checks.check_time(value, "a time")
+    return check_time(value, "a time")
 
 
 def _line(text: str | None, most: int) -> str | None:

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from lamina.errors import InvalidInputError, NotFoundError
-from lamina.memories.checks import check_id, check_scope, check_whole
+from lamina.memories.checks import check_id, check_scope
 from lamina.memories.context import Context
 from lamina.memories.history import changes_of
 from lamina.memories.question import Question
+from lamina.storage.checks import check_whole
 from lamina.types import (
     FILE_SCOPES,
     Change,

@@ -6,11 +6,10 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from lamina.errors import InvalidInputError
-from lamina.storage.records import to_micros
+from lamina.storage.checks import CONTROL, bad, check_encodable, check_one_line, check_whole, shown
 from lamina.types import MEMORY_TYPES
 
 __all__ = [
@@ -25,10 +24,8 @@ __all__ = [
     "check_scopes",
     "check_tags",
     "check_text",
-    "check_time",
     "check_title",
     "check_type",
-    "check_whole",
 ]
 
 MAX_TEXT = 10_000_000
@@ -41,13 +38,9 @@ MAX_SCOPE = 200
 MAX_NAME = 2_000
 MAX_METADATA_BYTES = 1_000_000
 _MOST_METADATA_DEPTH = 50
-_MOST_SHOWN = 120
-_FIRST_TIME = to_micros(datetime.min.replace(tzinfo=UTC))
-_LAST_TIME = to_micros(datetime.max.replace(tzinfo=UTC))
 
 _SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+:-]*(/[A-Za-z0-9._@+:-]+)*")
 _ID = re.compile(r"[A-Za-z0-9._:-]{8,200}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def check_text(text: object) -> str:
@@ -57,15 +50,15 @@ def check_text(text: object) -> str:
         InvalidInputError: It is no text, says nothing, is too long, or holds a lone surrogate.
     """
     if not isinstance(text, str):
-        raise _bad(f"text is a {type(text).__name__}, not a string.", "Pass the memory's text as str.")
+        raise bad(f"text is a {type(text).__name__}, not a string.", "Pass the memory's text as str.")
     if not text.strip():
-        raise _bad("text is empty.", "Pass something to remember.")
+        raise bad("text is empty.", "Pass something to remember.")
     if len(text) > MAX_TEXT:
-        raise _bad(
+        raise bad(
             f"text has {len(text):,} characters; at most {MAX_TEXT:,} fit in one memory.",
             "Cut it into several memories of one thread.",
         )
-    _encodable(text, "text")
+    check_encodable(text, "text")
     return text
 
 
@@ -87,19 +80,19 @@ def check_name(value: object, what: str) -> str | None:
 def check_type(kind: object) -> str:
     """Return a memory's type."""
     if not isinstance(kind, str) or kind not in MEMORY_TYPES:
-        raise _bad(f"{_shown(kind)} is no type of memory.", f"Use one of {', '.join(MEMORY_TYPES)}.")
+        raise bad(f"{shown(kind)} is no type of memory.", f"Use one of {', '.join(MEMORY_TYPES)}.")
     return kind
 
 
 def check_scope(scope: object) -> str:
     """Return a scope's name, such as ``private``, ``team`` or ``user/alice``."""
     if not isinstance(scope, str) or len(scope) > MAX_SCOPE or not _SCOPE.fullmatch(scope):
-        raise _bad(
-            f"{_shown(scope)} is no scope name.",
+        raise bad(
+            f"{shown(scope)} is no scope name.",
             "Use letters, digits and . _ @ + : - with / between the parts, such as private, team or user/alice.",
         )
     if any(part in (".", "..") for part in scope.split("/")):
-        raise _bad(f"{scope!r} is no scope name.", "A part may not be . or ..")
+        raise bad(f"{scope!r} is no scope name.", "A part may not be . or ..")
     return scope
 
 
@@ -110,30 +103,28 @@ def check_scopes(scopes: object) -> tuple[str, ...] | None:
     if isinstance(scopes, str):
         return (check_scope(scopes),)
     if not isinstance(scopes, Iterable):
-        raise _bad(f"scopes is {_shown(scopes)}, not a list.", "Pass a list of scope names.")
+        raise bad(f"scopes is {shown(scopes)}, not a list.", "Pass a list of scope names.")
     return tuple(dict.fromkeys(check_scope(scope) for scope in scopes))
 
 
 def check_id(id: object) -> str:
     """Return a memory's id as it was given; that it exists is not checked here."""
     if not isinstance(id, str) or not _ID.fullmatch(id):
-        raise _bad(
-            f"{_shown(id)} is no memory id.", "An id has at least 8 letters or digits; `lamina list` shows them."
-        )
+        raise bad(f"{shown(id)} is no memory id.", "An id has at least 8 letters or digits; `lamina list` shows them.")
     return id
 
 
 def check_tags(tags: object) -> tuple[str, ...]:
     """Return tags without repetition, in order."""
     if isinstance(tags, str) or not isinstance(tags, Iterable):
-        raise _bad(f"tags is {_shown(tags)}, not a list.", "Pass a list of strings.")
+        raise bad(f"tags is {shown(tags)}, not a list.", "Pass a list of strings.")
     found: dict[str, None] = {}
     for tag in tags:
-        if not isinstance(tag, str) or not tag.strip() or len(tag) > MAX_TAG or _CONTROL.search(tag):
-            raise _bad(f"{_shown(tag)} is no tag.", f"A tag is one line of at most {MAX_TAG} characters.")
-        found[_encodable(tag.strip(), "tag")] = None
+        if not isinstance(tag, str) or not tag.strip() or len(tag) > MAX_TAG or CONTROL.search(tag):
+            raise bad(f"{shown(tag)} is no tag.", f"A tag is one line of at most {MAX_TAG} characters.")
+        found[check_encodable(tag.strip(), "tag")] = None
     if len(found) > MAX_TAGS:
-        raise _bad(f"{len(found)} tags are given; at most {MAX_TAGS} fit.", "Put the rest into metadata.")
+        raise bad(f"{len(found)} tags are given; at most {MAX_TAGS} fit.", "Put the rest into metadata.")
     return tuple(found)
 
 
@@ -141,32 +132,13 @@ def check_importance(importance: object) -> float:
     """Return an importance from 0 to 1."""
     number = isinstance(importance, (int, float)) and not isinstance(importance, bool)
     if not number or not 0 <= importance <= 1:  # type: ignore[operator]
-        raise _bad(f"importance is {_shown(importance)}.", "Pass a number from 0 to 1; 0.5 is usual.")
+        raise bad(f"importance is {shown(importance)}.", "Pass a number from 0 to 1; 0.5 is usual.")
     return float(importance)  # type: ignore[arg-type]
 
 
 def check_position(position: object) -> int | None:
     """Return a place in a thread: a whole number from 0."""
     return None if position is None else check_whole(position, "position", 0, 2**53)
-
-
-def check_whole(value: object, what: str, low: int, high: int) -> int:
-    """Return a whole number from ``low`` to ``high``."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise _bad(f"{what} is {_shown(value)}.", f"Pass a whole number from {low:,} to {high:,}.")
-    return value
-
-
-def check_time(moment: object, what: str) -> int | None:
-    """Return a time as microseconds since 1970; one without a zone is read as UTC."""
-    if moment is None:
-        return None
-    if not isinstance(moment, datetime):
-        raise _bad(f"{what} is {_shown(moment)}, not a datetime.", "Pass a datetime; datetime.fromisoformat reads one.")
-    micros = to_micros(moment, what)
-    if not _FIRST_TIME <= micros <= _LAST_TIME:  # a zone may push the first or the last day out of UTC's years
-        raise _bad(f"{what} is out of range.", "Use the years 1 to 9999, in UTC.")
-    return micros
 
 
 def check_metadata(metadata: object) -> dict[str, Any]:
@@ -178,33 +150,31 @@ def check_metadata(metadata: object) -> dict[str, Any]:
     if metadata is None:
         return {}
     if not isinstance(metadata, Mapping):
-        raise _bad(f"metadata is a {type(metadata).__name__}, not a mapping.", "Pass a dict of JSON values.")
+        raise bad(f"metadata is a {type(metadata).__name__}, not a mapping.", "Pass a dict of JSON values.")
     plain = {key: _plain(value, str(key), 1) for key, value in metadata.items()}
     if any(not isinstance(key, str) or not key for key in plain):
-        raise _bad("metadata has a key that is no name.", "Use non-empty strings as keys.")
+        raise bad("metadata has a key that is no name.", "Use non-empty strings as keys.")
     try:
         size = len(json.dumps(plain, ensure_ascii=False).encode("utf-8"))
     except UnicodeEncodeError:
-        raise _bad("metadata holds a lone surrogate.", "Pass text that UTF-8 can hold.") from None
+        raise bad("metadata holds a lone surrogate.", "Pass text that UTF-8 can hold.") from None
     if size > MAX_METADATA_BYTES:
-        raise _bad(
-            f"metadata has {size:,} bytes; at most {MAX_METADATA_BYTES:,} fit.", "Put long values into the text."
-        )
+        raise bad(f"metadata has {size:,} bytes; at most {MAX_METADATA_BYTES:,} fit.", "Put long values into the text.")
     return plain
 
 
 def _plain(value: object, key: str, depth: int) -> Any:
     if depth > _MOST_METADATA_DEPTH:
-        raise _bad(f"metadata[{key!r}] is nested too deeply.", "Flatten it.")
+        raise bad(f"metadata[{key!r}] is nested too deeply.", "Flatten it.")
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, int):
         if abs(value) >= 2**63:
-            raise _bad(f"metadata[{key!r}] is {_shown(value)}, beyond 64 bits.", "Store it as a string.")
+            raise bad(f"metadata[{key!r}] is {shown(value)}, beyond 64 bits.", "Store it as a string.")
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise _bad(f"metadata[{key!r}] is {value}.", "JSON holds finite numbers only.")
+            raise bad(f"metadata[{key!r}] is {value}.", "JSON holds finite numbers only.")
         return value
     if isinstance(value, Mapping):
         return {str(name): _plain(item, f"{key}.{name}", depth + 1) for name, item in value.items()}
@@ -212,43 +182,12 @@ def _plain(value: object, key: str, depth: int) -> Any:
         return [_plain(item, key, depth + 1) for item in value]
     if isinstance(value, datetime):
         return value.isoformat()
-    raise _bad(f"metadata[{key!r}] is a {type(value).__name__}.", "Use JSON values: text, numbers, lists, objects.")
+    raise bad(f"metadata[{key!r}] is a {type(value).__name__}.", "Use JSON values: text, numbers, lists, objects.")
 
 
 def _line(value: object, what: str, most: int) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise _bad(f"{what} is a {type(value).__name__}, not a string.", f"Pass {what} as str.")
-    line = value.strip()
-    if not line:
-        return None
-    if _CONTROL.search(line):
-        raise _bad(f"{what} has more than one line or a control character.", f"Keep {what} to one line.")
-    if len(line) > most:
-        raise _bad(f"{what} has {len(line):,} characters; at most {most:,} fit.", "Shorten it.")
-    return _encodable(line, what)
-
-
-def _encodable(text: str, what: str) -> str:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise _bad(
-            f"{what} holds a lone surrogate (U+{ord(text[error.start]):04X}) at character {error.start}.",
-            "Decode the input with errors='replace', or remove it.",
-        ) from None
-    return text
-
-
-def _shown(value: object) -> str:
-    """Return a value as a message may show it: short, whatever it is."""
-    try:
-        text = repr(value)
-    except Exception:  # noqa: BLE001 - a whole number of 5,000 digits, or somebody's broken __repr__
-        return f"some {type(value).__name__}"
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({len(text):,} characters)"
-
-
-def _bad(message: str, hint: str) -> InvalidInputError:
-    return InvalidInputError(message, hint=hint)
+        raise bad(f"{what} is a {type(value).__name__}, not a string.", f"Pass {what} as str.")
+    return check_one_line(value, what, most)

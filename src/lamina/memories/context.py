@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from lamina.config import Settings
 from lamina.embed import Embedder
 from lamina.errors import EmbedderError, InvalidInputError, NotFoundError, ReadOnlyError
-from lamina.memories.checks import check_id, check_scope, check_scopes, check_tags, check_time, check_type
+from lamina.memories.checks import check_id, check_scope, check_scopes, check_tags, check_type
 from lamina.storage.catalog import SqliteCatalog
+from lamina.storage.checks import check_time
 from lamina.storage.filters import Filter, compile_where
 from lamina.storage.names import NameKind
 from lamina.storage.reader import Position, Reader

@@ -16,6 +16,7 @@ from lamina.memories.context import Context
 from lamina.search import duplicates, vectors
 from lamina.search.passages import cut
 from lamina.search.tokens import tokens
+from lamina.storage.checks import check_time
 from lamina.storage.reader import StoredPassage
 from lamina.storage.records import NewPassage, Record, new_id, now_micros
 from lamina.storage.writer import Draft, Indexed, Writer
@@ -45,8 +46,8 @@ _TEXTS: dict[str, Callable[[Any], Any]] = {
     "source": lambda value: checks.check_name(value, "source"),
     "thread": lambda value: checks.check_name(value, "thread"),
     "position": checks.check_position,
-    "created_at": lambda value: checks.check_time(value, "created_at"),
-    "valid_until": lambda value: checks.check_time(value, "valid_until"),
+    "created_at": lambda value: check_time(value, "created_at"),
+    "valid_until": lambda value: check_time(value, "valid_until"),
     "metadata": checks.check_metadata,
     "vector": lambda value: value,
 }

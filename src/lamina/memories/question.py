@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from lamina.errors import InvalidInputError
-from lamina.memories.checks import check_whole
+from lamina.storage.checks import check_whole
 from lamina.types import Mode
 
 __all__ = ["Question"]

@@ -12,16 +12,9 @@ from lamina.patterns.arguments import check_path, check_place, id_of, row_of
 from lamina.patterns.query import PatternQuery
 from lamina.patterns.rows import COLUMNS, to_patterns
 from lamina.patterns.values import PATTERN_TYPES
-from lamina.sessions.checks import (
-    check_choice,
-    check_number,
-    check_strings,
-    check_text,
-    check_whole,
-    check_zone,
-    moment,
-)
+from lamina.sessions.checks import check_choice, check_number, check_strings, check_text, check_zone, moment
 from lamina.storage.catalog import SqliteCatalog
+from lamina.storage.checks import check_whole
 from lamina.storage.records import from_micros
 
 if TYPE_CHECKING:  # defining them takes longer than the first query

@@ -8,7 +8,8 @@ from typing import Any
 
 from lamina.errors import InvalidInputError, NotFoundError
 from lamina.patterns.rows import pattern_row
-from lamina.sessions.checks import bad, check_id, check_line
+from lamina.sessions.checks import check_id, check_line
+from lamina.storage.checks import bad
 from lamina.storage.reader import Reader
 
 __all__ = ["check_path", "check_place", "id_of", "row_of"]

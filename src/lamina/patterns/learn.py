@@ -12,8 +12,9 @@ from lamina.patterns.mining import Found, frequent_pairs, frequent_sequences
 from lamina.patterns.reports import LearnReport
 from lamina.patterns.rows import portions
 from lamina.patterns.traces import MAX_EDITED, make_trace, pack_trace, unpack_trace
-from lamina.sessions.checks import check_id, check_number, check_whole, shown
+from lamina.sessions.checks import check_id, check_number
 from lamina.storage.catalog import SqliteCatalog
+from lamina.storage.checks import check_whole, shown
 from lamina.storage.reader import Reader
 from lamina.storage.writer import Writer
 

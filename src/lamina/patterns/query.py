@@ -12,17 +12,9 @@ from lamina.patterns.arguments import check_path
 from lamina.patterns.planning import ORDERS, Filters, Statement, compile_query
 from lamina.patterns.rows import ORIGINS, to_patterns
 from lamina.search.outcomes import HALF_LIFE_MICROS
-from lamina.sessions.checks import (
-    bad,
-    check_choice,
-    check_id,
-    check_line,
-    check_number,
-    check_text,
-    check_time,
-    check_whole,
-)
+from lamina.sessions.checks import check_choice, check_id, check_line, check_number, check_text
 from lamina.storage.catalog import SqliteCatalog
+from lamina.storage.checks import bad, check_time, check_whole
 from lamina.storage.names import NameKind
 from lamina.storage.reader import Reader
 from lamina.storage.records import now_micros

@@ -14,8 +14,9 @@ from typing import Any, Literal
 from lamina.patterns.reports import Period, Trend, Week
 from lamina.patterns.rows import DAY
 from lamina.search.outcomes import HALF_LIFE_MICROS, Z, wilson
-from lamina.sessions.checks import check_time, check_zone
+from lamina.sessions.checks import check_zone
 from lamina.storage.catalog import SqliteCatalog
+from lamina.storage.checks import check_time
 from lamina.storage.reader import Reader
 from lamina.storage.records import to_micros
 

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any, get_args
 
 from lamina.sessions.checks import (
-    bad,
     check_choice,
     check_files,
     check_flag,
@@ -21,8 +20,6 @@ from lamina.sessions.checks import (
     check_number,
     check_strings,
     check_text,
-    check_time,
-    check_whole,
     moment,
     safe_id,
 )
@@ -42,6 +39,7 @@ from lamina.sessions.rows import (
 from lamina.sessions.run import Run
 from lamina.sessions.values import ArchiveReport, Event, ImportReport, Session, SessionOutcome
 from lamina.storage.catalog import SqliteCatalog
+from lamina.storage.checks import bad, check_time, check_whole
 
 __all__ = ["Sessions"]
 

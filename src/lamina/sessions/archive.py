@@ -9,10 +9,11 @@ from datetime import timedelta
 from typing import Any
 
 from lamina.errors import InvalidInputError
-from lamina.sessions.checks import check_age, check_number, check_strings, check_whole
+from lamina.sessions.checks import check_age, check_number, check_strings
 from lamina.sessions.rows import StoredEvent, read_events, session_row, to_events
 from lamina.sessions.values import ArchiveReport, Event
 from lamina.storage.catalog import SqliteCatalog
+from lamina.storage.checks import check_whole
 from lamina.storage.codecs import BodyCodec, damaged
 from lamina.storage.reader import Reader
 from lamina.storage.records import now_micros

@@ -12,12 +12,11 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, cast
 
-from lamina.errors import InvalidInputError
 from lamina.sessions.masking import encodable, mask, suspicious
-from lamina.storage.records import now_micros, to_micros
+from lamina.storage.checks import bad, check_encodable, check_one_line, check_time, shown
+from lamina.storage.records import now_micros
 
 __all__ = [
-    "bad",
     "check_age",
     "check_choice",
     "check_files",
@@ -30,8 +29,6 @@ __all__ = [
     "check_path",
     "check_strings",
     "check_text",
-    "check_time",
-    "check_whole",
     "check_zone",
     "moment",
     "safe_id",
@@ -42,31 +39,22 @@ MAX_LINE = 2_000
 MAX_TEXT = 10_000_000
 """Characters of a turn or result that is taken; a million of them are kept."""
 MAX_JSON_BYTES = 1_000_000
-_MOST_SHOWN = 120
-_FIRST_TIME = to_micros(datetime.min.replace(tzinfo=UTC))
-_LAST_TIME = to_micros(datetime.max.replace(tzinfo=UTC))
 _ID = re.compile(r"[^\s\x00-\x1f\x7f/\\][^\s\x00-\x1f\x7f]{0,199}")
 _NO_ID = re.compile(r"[\s\x00-\x1f\x7f]")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-def bad(message: str, hint: str) -> InvalidInputError:
-    """Return the error for a value that cannot be accepted."""
-    return InvalidInputError(message, hint=hint)
 
 
 def check_id(id: object, what: str = "session") -> str:
     """Return an id: 1 to 200 characters without white space, not beginning with a slash."""
     if not isinstance(id, str) or not _ID.fullmatch(id):
         raise bad(f"{shown(id)} is no id of a {what}.", "An id is a word of at most 200 characters.")
-    return _encodable(id, "id")
+    return check_encodable(id, "id")
 
 
 def check_name(id: object, what: str = "session") -> str:
     """Return an id that something stored may have: any text that a store can hold."""
     if not isinstance(id, str) or not id:
         raise bad(f"{shown(id)} is no id of a {what}.", "An id is a word of at most 200 characters.")
-    return _encodable(id, "id")
+    return check_encodable(id, "id")
 
 
 def safe_id(text: str) -> str:
@@ -91,17 +79,7 @@ def check_line(value: object, what: str, *, most: int = MAX_LINE) -> str | None:
         return None
     if not isinstance(value, str):
         raise bad(f"{what} is {shown(value)}, not a string.", f"Pass {what} as str.")
-    plain = value.isascii() and value.isprintable() and 0 < len(value) <= most
-    if plain and value[0] != " " and value[-1] != " ":  # the usual line needs no second look
-        return value
-    line = value.strip()
-    if not line:
-        return None
-    if not line.isprintable() and _CONTROL.search(line):
-        raise bad(f"{what} has more than one line or a control character.", f"Keep {what} to one line.")
-    if len(line) > most:
-        raise bad(f"{what} has {len(line):,} characters; at most {most:,} fit.", "Shorten it.")
-    return _encodable(line, what)
+    return check_one_line(value, what, most)
 
 
 def check_text(value: object, what: str) -> str:
@@ -110,7 +88,7 @@ def check_text(value: object, what: str) -> str:
         raise bad(f"{what} is {shown(value)}, not a string.", f"Pass {what} as str.")
     if len(value) > MAX_TEXT:
         raise bad(f"{what} has {len(value):,} characters; at most {MAX_TEXT:,} fit.", "Cut it into several.")
-    return _encodable(value, what)
+    return check_encodable(value, what)
 
 
 def check_strings(values: object, what: str, *, least: int = 0, most: int = 1_000) -> tuple[str, ...]:
@@ -166,13 +144,6 @@ def check_flag(value: object, what: str) -> bool | None:
     raise bad(f"{what} is {shown(value)}, not True, False or None.", "Pass how it went.")
 
 
-def check_whole(value: object, what: str, low: int, high: int) -> int:
-    """Return a whole number from ``low`` to ``high``."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise bad(f"{what} is {shown(value)}.", f"Pass a whole number from {low:,} to {high:,}.")
-    return value
-
-
 def check_number(value: object, what: str, low: float, high: float) -> float:
     """Return a finite number from ``low`` to ``high``."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
@@ -196,18 +167,6 @@ def check_age(value: object, what: str) -> timedelta:
     if value < timedelta():
         raise bad(f"{what} is {shown(value)}.", "Pass a time span of no less than nothing.")
     return min(value, timedelta(days=9_000 * 365))
-
-
-def check_time(value: object, what: str) -> int | None:
-    """Return a time as microseconds since 1970; one without a zone is read as UTC."""
-    if value is None:
-        return None
-    if not isinstance(value, datetime):
-        raise bad(f"{what} is {shown(value)}, not a datetime.", "Pass a datetime; datetime.fromisoformat reads one.")
-    micros = to_micros(value, what)
-    if not _FIRST_TIME <= micros <= _LAST_TIME:
-        raise bad(f"{what} is out of range.", "Use the years 1 to 9999, in UTC.")
-    return micros
 
 
 def moment(value: object, what: str = "at") -> int:
@@ -256,15 +215,6 @@ def check_json(value: object, what: str) -> dict[str, Any]:
     return cast("dict[str, Any]", json.loads(text))
 
 
-def shown(value: object) -> str:
-    """Return a value as a message may show it: short, whatever it is."""
-    try:
-        text = repr(value)
-    except Exception:  # noqa: BLE001 - a whole number of 5,000 digits, or somebody's broken __repr__
-        return f"some {type(value).__name__}"
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({len(text):,} characters)"
-
-
 def _plain(value: object) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
@@ -273,16 +223,3 @@ def _plain(value: object) -> Any:
     if isinstance(value, (set, frozenset)):
         return sorted(value)
     raise TypeError(f"a {type(value).__name__}")
-
-
-def _encodable(text: str, what: str) -> str:
-    if text.isascii():
-        return text
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise bad(
-            f"{what} holds a lone surrogate (U+{ord(text[error.start]):04X}) at character {error.start}.",
-            "Decode the input with errors='replace', or remove it.",
-        ) from None
-    return text

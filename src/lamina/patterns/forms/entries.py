@@ -10,10 +10,11 @@ from typing import Any, Final
 from lamina.errors import InvalidInputError, LaminaError
 from lamina.patterns.recording import Use, check_use
 from lamina.patterns.rows import ORIGINS
-from lamina.sessions.checks import check_json, check_time
+from lamina.sessions.checks import check_json
 from lamina.sessions.masking import Masker
 from lamina.sessions.rows import unpacked
 from lamina.storage.catalog import SqliteCatalog
+from lamina.storage.checks import check_time
 from lamina.storage.names import NameKind
 from lamina.storage.reader import Reader
 from lamina.storage.records import from_micros

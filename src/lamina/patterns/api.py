@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lamina.patterns.arguments import check_path, check_place, id_of, row_of
 from lamina.patterns.query import PatternQuery
-from lamina.patterns.rows import COLUMNS, to_patterns
+from lamina.patterns.rows import ORIGINS, numbered_row, to_patterns
 from lamina.patterns.values import PATTERN_TYPES
 from lamina.sessions.checks import check_choice, check_number, check_strings, check_text, check_zone, moment
 from lamina.storage.catalog import SqliteCatalog
@@ -104,8 +104,7 @@ class Patterns:
             recorder = Recorder(writer)
             recorder.add([use])
             (number,) = recorder.touched
-            rows = writer.db.execute(f"SELECT {COLUMNS} FROM pattern p WHERE p.seq = ?", (number,)).fetchall()
-            pattern = to_patterns(writer, rows)[0]
+            pattern = to_patterns(writer, [numbered_row(writer, number)])[0]
         self._follow([pattern.id])
         return pattern
 
@@ -309,9 +308,7 @@ class Patterns:
             "successes": sum(row[3] for row in types),
             "mean_success_rate": rate,
             "by_type": {row[0]: row[1] for row in types},
-            "by_origin": {
-                name: origins.get(place, 0) for place, name in enumerate(("recorded", "learned", "imported"))
-            },
+            "by_origin": {name: origins.get(place, 0) for place, name in enumerate(ORIGINS)},
             "removed": gone.get(1, 0),
             "merged": gone.get(2, 0),
             "files_and_tools": files,

@@ -22,7 +22,7 @@ from lamina.storage.names import NameKind
 from lamina.storage.reader import Reader
 from lamina.storage.writer import Writer
 
-__all__ = ["Held", "Learned", "Studied", "held_evidence", "named", "what_is_held", "write_evidence"]
+__all__ = ["Held", "Learned", "Studied", "fixes_of", "held_evidence", "named", "what_is_held", "write_evidence"]
 
 _USES_AT_ONCE: Final = 20_000
 _FILES_A_USE: Final = 5
@@ -111,16 +111,15 @@ def what_is_held(reader: Reader) -> Held:
     forgotten: set[str] = set()
     rows: list[tuple[str, tuple[str, ...]]] = []
     newest = 0
-    for number, id, kind, origin, state, prune in db.execute(
-        "SELECT seq, id, type, origin, state, prune FROM pattern ORDER BY seq"
+    for number, id, kind, steps, origin, state, prune in db.execute(
+        "SELECT seq, id, type, steps, origin, state, prune FROM pattern ORDER BY seq"
     ):
         newest = number
         if state == REMOVED and prune is None:
             forgotten.add(id)
         elif origin == 1 or number in numbers:
             ids.add(id)
-            for (steps,) in db.execute("SELECT steps FROM pattern WHERE seq = ?", (number,)):
-                rows.append((reader.name(kind) or "?", _steps(steps)))
+            rows.append((reader.name(kind) or "?", _steps(steps)))
     return Held(frozenset(ids), frozenset(forgotten), rows, newest)
 
 
@@ -146,7 +145,7 @@ def held_evidence(reader: Reader, held: Held, known: Sequence[Studied], max_gap:
         "steps": occurrences(steps, outcomes, results, wanted["steps"], max_gap=max_gap),
         "tools": occurrences(tools, outcomes, results, wanted["tools"], max_gap=max_gap),
         "files": _together(fresh, wanted["files"]),
-        "fixes": _fixed(fresh, wanted["fixes"]),
+        "fixes": fixes_of(fresh, wanted["fixes"]),
     }
     made = [named(reader, kind, entry) for kind, entries in found.items() for entry in entries]
     for pattern in made:
@@ -193,11 +192,12 @@ def _together(fresh: Sequence[Studied], wanted: Mapping[tuple[int, ...], None]) 
     return [Found(pair, where, [fresh[place].result is not False for place in where]) for pair, where in found.items()]
 
 
-def _fixed(fresh: Sequence[Studied], wanted: Mapping[tuple[int, ...], None]) -> list[Found]:
+def fixes_of(sessions: Sequence[Studied], wanted: Mapping[tuple[int, ...], None] | None = None) -> list[Found]:
+    """Return errors with what got past them, each of which worked; only those that are wanted, all where None."""
     found: dict[tuple[int, ...], list[int]] = {}
-    for place, session in enumerate(fresh):
-        for pair in dict.fromkeys(session.trace.fixes):
-            if pair in wanted:
+    for place, session in enumerate(sessions):
+        for pair in session.trace.fixes:
+            if wanted is None or pair in wanted:
                 found.setdefault(pair, []).append(place)
     return [Found(pair, where, [True] * len(where)) for pair, where in found.items()]
 

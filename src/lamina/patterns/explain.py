@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lamina.patterns.counts import DAY
 from lamina.patterns.reports import Evidence, PatternExplanation
 from lamina.patterns.rows import family, to_patterns
 from lamina.patterns.values import Pattern
@@ -46,7 +47,7 @@ def explain(reader: Reader, row: tuple[Any, ...], limit: int) -> PatternExplanat
 def _reasons(pattern: Pattern, now: int) -> list[str]:
     if not pattern.uses or pattern.last_used is None:
         return ["it was never used"]
-    age = max(0.0, (now - to_micros(pattern.last_used)) / 86_400e6)
+    age = max(0.0, (now - to_micros(pattern.last_used)) / DAY)
     interval = f"95 % Wilson interval {pattern.low:.3f} to {pattern.high:.3f}"
     return [
         f"success rate {pattern.successes} / {pattern.uses} = {pattern.success_rate:.3f}, {interval}",

@@ -6,7 +6,7 @@ recorded for (``moved_from``), so that a family comes apart in any order.
 
 from __future__ import annotations
 
-from lamina.patterns.rows import ACTIVE, COLUMNS, MERGED, erase, family, pattern_row, refresh, root, to_patterns
+from lamina.patterns.rows import ACTIVE, MERGED, erase, family, numbered_row, pattern_row, refresh, root, to_patterns
 from lamina.patterns.values import Pattern
 from lamina.storage.reader import Reader
 from lamina.storage.writer import Writer
@@ -44,8 +44,7 @@ def delete(writer: Writer, id: str) -> Pattern:
     for (member,) in merged:
         changed |= part(writer, member)
     refresh(writer, sorted(changed))
-    rows = writer.db.execute(f"SELECT {COLUMNS} FROM pattern p WHERE p.seq = ?", (number,)).fetchall()
-    pattern = to_patterns(writer, rows)[0]
+    pattern = to_patterns(writer, [numbered_row(writer, number)])[0]
     erase(writer, [number])
     return pattern
 

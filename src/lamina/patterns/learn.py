@@ -7,7 +7,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from lamina.errors import InvalidInputError, NotFoundError, there_are
-from lamina.patterns.evidence import Held, Learned, Studied, held_evidence, named, what_is_held, write_evidence
+from lamina.patterns.evidence import (
+    Held,
+    Learned,
+    Studied,
+    fixes_of,
+    held_evidence,
+    named,
+    what_is_held,
+    write_evidence,
+)
 from lamina.patterns.mining import Found, frequent_pairs, frequent_sequences
 from lamina.patterns.reports import LearnReport
 from lamina.patterns.rows import portions
@@ -172,7 +181,7 @@ def _mine(
     files, too_many = frequent_pairs(
         [session.trace.edited for session in known], results, min_support=support, most=MAX_EDITED
     )
-    fixes = _fixes(known, support)
+    fixes = sorted((one for one in fixes_of(known) if len(one.sessions) >= support), key=lambda one: one.items)
     patterns: list[Learned] = []
     counts: dict[str, int] = {}
     left_out: dict[str, int] = {"files of one session": too_many}
@@ -193,11 +202,3 @@ def _mine(
 
 def _rate(found: Found) -> float:
     return sum(found.worked) / len(found.worked)
-
-
-def _fixes(known: Sequence[Studied], support: int) -> list[Found]:
-    places: dict[tuple[int, int], list[int]] = {}
-    for place, session in enumerate(known):
-        for pair in session.trace.fixes:
-            places.setdefault(pair, []).append(place)
-    return [Found(pair, where, [True] * len(where)) for pair, where in sorted(places.items()) if len(where) >= support]

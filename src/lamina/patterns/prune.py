@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from lamina.errors import ConflictError, InvalidInputError, NotFoundError
+from lamina.patterns.counts import DAY
 from lamina.patterns.families import part
 from lamina.patterns.likeness import Steps, duplicates
 from lamina.patterns.reports import Merge, Plan, Removal
@@ -27,10 +28,9 @@ from lamina.storage.reader import Reader
 from lamina.storage.records import from_micros, now_micros
 from lamina.storage.writer import Writer
 
-__all__ = ["UNDO_DAYS", "prune", "undo"]
+__all__ = ["UNDODAYS", "prune", "undo"]
 
-UNDO_DAYS: Final = 30
-_DAY: Final = 86_400 * 1_000_000
+UNDODAYS: Final = 30
 
 
 def prune(
@@ -82,7 +82,7 @@ def prune(
         archive=tuple(old),
         expired=len(gone),
         id=f"prune-{run}",
-        undo_until=from_micros(at + UNDO_DAYS * _DAY),
+        undo_until=from_micros(at + UNDODAYS * DAY),
     )
 
 
@@ -125,7 +125,7 @@ def _ineffective(uses: int, successes: int, last_used: int, now: int, limits: tu
     high = wilson(successes, uses)[1]
     if high < max_upper:
         return f"worked {successes} of {uses} times: at most {high:.0%} with 95 % confidence"
-    age = (now - last_used) / _DAY
+    age = (now - last_used) / DAY
     value = effectiveness(successes, uses, last_used, now)
     if age > unused_days and value < min_effectiveness:
         return f"not used for {age:.0f} days, effectiveness {value:.2f}"
@@ -165,7 +165,7 @@ def _merge(writer: Writer, pair: Merge, run: int) -> tuple[int, int]:
 
 def _expired(reader: Reader) -> list[int]:
     """Return the removed patterns that can no longer be brought back."""
-    limit = now_micros() - UNDO_DAYS * _DAY
+    limit = now_micros() - UNDODAYS * DAY
     rows = reader.db.execute(
         "SELECT p.seq FROM pattern p JOIN pattern_prune r ON r.seq = p.prune WHERE p.state = 1 AND r.at < ?", (limit,)
     )
@@ -189,9 +189,9 @@ def undo(catalog: SqliteCatalog, id: str | None) -> Plan:
         run, at, undone, text = _run(writer, id)
         if undone is not None:
             raise ConflictError(f"prune-{run} is undone already.", hint="`lamina patterns prune` makes a new plan.")
-        if now_micros() - at > UNDO_DAYS * _DAY:
+        if now_micros() - at > UNDODAYS * DAY:
             raise ConflictError(
-                f"prune-{run} was more than {UNDO_DAYS} days ago; it cannot be undone.", hint="Restore a backup."
+                f"prune-{run} was more than {UNDODAYS} days ago; it cannot be undone.", hint="Restore a backup."
             )
         db = writer.db
         removed = db.execute("SELECT seq, id FROM pattern WHERE prune = ? AND state = 1", (run,)).fetchall()

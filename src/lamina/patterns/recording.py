@@ -240,8 +240,7 @@ class Recorder:
     def _there(self, pairs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
         """Return those of ``(session, pattern)`` that have a use already."""
         found: set[tuple[int, int]] = set()
-        for start in range(0, len(pairs), _PAIRS):
-            part = pairs[start : start + _PAIRS]
+        for part in portions(pairs, _PAIRS):
             sql = (
                 f"WITH w (s, p) AS (VALUES {', '.join(['(?, ?)'] * len(part))}) SELECT s, p FROM w WHERE EXISTS "
                 "(SELECT 1 FROM pattern_use u WHERE u.session = w.s AND u.pattern = w.p)"
@@ -287,8 +286,7 @@ class Recorder:
 
     def _remember(self, number: int, use: Use) -> None:
         """Give a pattern that was deleted for good, of which only the id was kept, what it is made of."""
-        context = json.dumps(use.context, ensure_ascii=False, separators=(",", ":")) if use.context else None
-        created = now_micros() if use.created_at is None else use.created_at
+        context, created = _first_facts(use)
         made = self._db.execute(
             "UPDATE pattern SET steps = ?, description = ?, context = ?, origin = ?, created_at = ? "
             "WHERE seq = ? AND steps = ? RETURNING seq",
@@ -305,8 +303,7 @@ class Recorder:
         terms = []
         for use in uses:
             number += 1
-            context = json.dumps(use.context, ensure_ascii=False, separators=(",", ":")) if use.context else None
-            created = now_micros() if use.created_at is None else use.created_at
+            context, created = _first_facts(use)
             kind = self._name(NameKind.PATTERN_TYPE, use.type)
             steps = steps_json(use.steps)
             rows.append((number, use.id, kind, _ORIGIN[use.origin], created, steps, use.description, context))
@@ -346,6 +343,12 @@ class Recorder:
                     )
                 )
         write_totals(self._writer, totals)
+
+
+def _first_facts(use: Use) -> tuple[str | None, int]:
+    """Return what the first use of a pattern says of it: its context as JSON, and when it was made."""
+    context = json.dumps(use.context, ensure_ascii=False, separators=(",", ":")) if use.context else None
+    return context, now_micros() if use.created_at is None else use.created_at
 
 
 def forget_uses(writer: Writer, session: int) -> list[int]:

@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Any, Literal
 
 from lamina.patterns.reports import FileLink, Related
-from lamina.patterns.rows import COLUMNS, to_patterns
+from lamina.patterns.rows import COLUMNS, portions, to_patterns
 from lamina.sessions.rows import packed, unpacked
 from lamina.storage.names import NameKind
 from lamina.storage.reader import Reader
@@ -17,7 +17,6 @@ from lamina.storage.reader import Reader
 __all__ = ["file_edges", "files_with", "related"]
 
 Sort = Literal["frequency", "correlation"]
-_BATCH = 500
 _MANY = 300
 """Sessions from which on going through all of them is worth avoiding."""
 _NARROW = 1e-6
@@ -40,8 +39,7 @@ def related(reader: Reader, pattern: int, *, min_correlation: float, sort_by: So
         together = _by_sessions(reader, pattern)
     found: list[tuple[float, int, tuple[Any, ...]]] = []
     numbers = [number for number, count in together.items() if count > 0 and count >= bound * own - 1e-9]
-    for start in range(0, len(numbers), _BATCH):
-        part = numbers[start : start + _BATCH]
+    for part in portions(numbers):
         marks = ", ".join("?" * len(part))
         sql = f"SELECT {COLUMNS} FROM pattern p WHERE p.seq IN ({marks}) AND p.state = 0"
         for row in reader.db.execute(sql, part):
@@ -68,8 +66,7 @@ def _by_sessions(reader: Reader, pattern: int) -> Counter[int]:
         "SELECT DISTINCT session FROM pattern_use WHERE pattern = ? AND session IS NOT NULL", (pattern,)
     )
     sessions = [row[0] for row in rows]
-    for start in range(0, len(sessions), _BATCH):
-        part = sessions[start : start + _BATCH]
+    for part in portions(sessions):
         marks = ", ".join("?" * len(part))
         sql = f"SELECT DISTINCT session, pattern FROM pattern_use WHERE session IN ({marks})"
         together.update(row[1] for row in reader.db.execute(sql, part))
@@ -156,8 +153,7 @@ def _files(reader: Reader, numbers: Iterable[int]) -> dict[int, str]:
     """Return the paths of those numbers that are files and no tools."""
     wanted = list(numbers)
     found: dict[int, str] = {}
-    for start in range(0, len(wanted), _BATCH):
-        part = wanted[start : start + _BATCH]
+    for part in portions(wanted):
         sql = f"SELECT id, value FROM name WHERE kind = ? AND id IN ({', '.join('?' * len(part))})"
         found.update(reader.db.execute(sql, (int(NameKind.FILE), *part)).fetchall())
     return found

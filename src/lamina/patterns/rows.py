@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeVar
 from lamina.errors import NotFoundError
 from lamina.patterns.counts import DAY, Counts
 from lamina.patterns.values import Pattern
-from lamina.search.outcomes import HALF_LIFE_MICROS, rank, wilson
+from lamina.search.outcomes import faded, rank, wilson
 from lamina.storage.codecs import damaged
 from lamina.storage.names import NameKind
 from lamina.storage.reader import Reader
@@ -28,6 +28,7 @@ __all__ = [
     "REMOVED",
     "erase",
     "family",
+    "numbered_row",
     "pattern_row",
     "portions",
     "rebuild",
@@ -89,6 +90,11 @@ def family(reader: Reader, number: int) -> list[int]:
     return list(found)
 
 
+def numbered_row(reader: Reader, number: int) -> tuple[Any, ...]:
+    """Return the row of :data:`COLUMNS` of a pattern that is there, whatever its state."""
+    return tuple(reader.db.execute(f"SELECT {COLUMNS} FROM pattern p WHERE p.seq = ?", (number,)).fetchall()[0])
+
+
 def pattern_row(reader: Reader, id: str) -> tuple[Any, ...]:
     """Return a pattern's row of :data:`COLUMNS`; of one that was merged, that of the pattern it is part of now.
 
@@ -98,8 +104,7 @@ def pattern_row(reader: Reader, id: str) -> tuple[Any, ...]:
     for (seq,) in reader.db.execute("SELECT seq FROM pattern WHERE id = ?", (id,)).fetchall():
         number, state = root(reader, seq)
         if state == ACTIVE:
-            rows = reader.db.execute(f"SELECT {COLUMNS} FROM pattern p WHERE p.seq = ?", (number,)).fetchall()
-            return tuple(rows[0])
+            return numbered_row(reader, number)
     raise NotFoundError(
         f"There is no pattern {id}.",
         hint="`lamina patterns list` shows what is there; undo brings back the pruned.",
@@ -144,7 +149,7 @@ def _pattern(reader: Reader, row: Sequence[Any], files: list[str], tools: list[s
             success_rate=successes / uses if uses else 0.0,
             low=low,
             high=high,
-            effectiveness=low * 2.0 ** (-(now - last) / HALF_LIFE_MICROS) if now > last else low,
+            effectiveness=faded(low, now - last),
             sessions=row[6],
             first_used=from_micros(row[7]) if uses else None,
             last_used=from_micros(last) if uses else None,

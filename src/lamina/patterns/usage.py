@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from lamina.patterns.reports import Period, Trend, Week
 from lamina.patterns.rows import DAY
-from lamina.search.outcomes import HALF_LIFE_MICROS, Z, wilson
+from lamina.search.outcomes import Z, faded, wilson
 from lamina.sessions.checks import check_zone
 from lamina.storage.catalog import SqliteCatalog
 from lamina.storage.checks import check_time
@@ -83,7 +83,7 @@ class Usage:
             last = end if week.count else last
             if last is not None:
                 age = to_micros(end) - to_micros(last)
-                found.append((end, wilson(successes, uses)[0] * 2.0 ** (-age / HALF_LIFE_MICROS)))
+                found.append((end, faded(wilson(successes, uses)[0], age)))
         return found
 
     def trend(self, *, tz: str | tzinfo = "UTC", since: datetime | None = None) -> Trend:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["HALF_LIFE_MICROS", "Z", "centre", "effectiveness", "rank", "wilson"]
+__all__ = ["HALF_LIFE_MICROS", "Z", "centre", "effectiveness", "faded", "rank", "wilson"]
 
 Z = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
@@ -62,5 +62,10 @@ def effectiveness(successes: int, uses: int, last_used: int, now: int) -> float:
 
     A last use that lies ahead of ``now`` (clocks differ) counts as now.
     """
-    fading: float = 2.0 ** (-max(0, now - last_used) / HALF_LIFE_MICROS)
-    return wilson(successes, uses)[0] * fading
+    return faded(wilson(successes, uses)[0], now - last_used)
+
+
+def faded(low: float, age: int) -> float:
+    """Return what is left of the lower bound of a success rate after so many microseconds without a use."""
+    fading: float = 2.0 ** (-max(0, age) / HALF_LIFE_MICROS)
+    return low * fading

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from lamina.errors import InvalidInputError, LaminaError
 from lamina.patterns.recording import Use, check_use
-from lamina.patterns.rows import ORIGINS
+from lamina.patterns.rows import ORIGINS, portions
 from lamina.sessions.checks import check_json
 from lamina.sessions.masking import Masker
 from lamina.sessions.rows import unpacked
@@ -36,9 +36,9 @@ def entry_ids(catalog: SqliteCatalog) -> list[str]:
 def entries(catalog: SqliteCatalog, ids: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """Yield patterns in the order of their ids, each with its uses in the order of time; no read outlives a page."""
     wanted = entry_ids(catalog) if ids is None else ids
-    for start in range(0, len(wanted), _PAGE):
+    for part in portions(wanted, _PAGE):
         with catalog.read("exporting patterns") as reader:
-            page = [entry for id in wanted[start : start + _PAGE] if (entry := _entry(reader, id)) is not None]
+            page = [entry for id in part if (entry := _entry(reader, id)) is not None]
         yield from page
 
 

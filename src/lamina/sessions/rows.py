@@ -144,8 +144,8 @@ def found_id(reader: Reader, reference: str) -> str:
         ConflictError: Several do.
     """
     if session_number(reader, reference) is None and len(reference) >= _SHORTEST:
-        sql = "SELECT id FROM session WHERE id >= ?1 AND substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 20"
-        begun = [str(row[0]) for row in reader.db.execute(sql, (reference,))]
+        sql = "SELECT id FROM session WHERE id > ? AND id < ? ORDER BY id LIMIT 20"
+        begun = [str(row[0]) for row in reader.db.execute(sql, (reference, reference + "\U0010ffff"))]
         if len(begun) == 1:
             return begun[0]
         if begun:

@@ -22,7 +22,6 @@ PARTLY_LOST = "version-partly-lost"
 
 _SAMPLE = 200
 _REPAIR = "Run `lamina repair`."
-_MISSING = "it is missing"
 _KNOWN = "a repair found it damaged"
 
 
@@ -86,11 +85,11 @@ def examine(context: StatesContext, level: str) -> Findings:
             if seq not in known_damage:
                 findings.problems.append(_missing(findings, seq, address))
     needed = {one.at.pack for address, one in found.items() if wanted[address] not in known_damage}
-    gone = dict(_packs(context, packs, level, findings, needed))
+    spoilt = {id: (reason, missing) for id, reason, missing in _packs(context, packs, level, findings, needed)}
     for address, stored in found.items():
-        if stored.at.pack in gone:
-            findings.bad[address] = gone[stored.at.pack]
-            if gone[stored.at.pack].endswith(_MISSING):
+        if stored.at.pack in spoilt:
+            findings.bad[address], missing = spoilt[stored.at.pack]
+            if missing:
                 findings.gone.add(address)
     if level != "structure":
         _objects(context, findings, wanted, found, known_damage, full=level == "full")
@@ -168,15 +167,16 @@ def _names(db: Any) -> Iterator[Problem]:
 
 def _packs(
     context: StatesContext, packs: Any, level: str, findings: Findings, needed: set[int]
-) -> Iterator[tuple[int, str]]:
-    """Look at packs; yield number and damage of those whose objects count as damaged, too."""
+) -> Iterator[tuple[int, str, bool]]:
+    """Look at packs; yield number and damage of those whose objects count as damaged, too, and whether all is gone."""
     findings.checked["packs"] = len(packs)
     for id, name, size in packs:
         reason = ""
         found = context.home.size(name)
-        if found is None:
-            reason = _MISSING
-        elif found != size:
+        missing, cut = found is None, found is not None and found != size
+        if missing:
+            reason = "it is missing"
+        elif cut:
             reason = f"it has {found:,} bytes instead of {size:,}"
         elif level != "structure":
             try:
@@ -186,14 +186,14 @@ def _packs(
         if not reason:
             continue
         # What only versions need that are known to be damaged, or nobody, is no news.
-        code = "pack-missing" if reason == _MISSING else "pack-damaged"
+        code = "pack-missing" if missing else "pack-damaged"
         if id in needed:
             findings.problems.append(
                 Problem(code=code, where=f"pack {name[:16]}", message=f"pack {name}: {reason}", hint=_REPAIR)
             )
         # Where every object is read it is those that cannot be read; a pack may have lost its end alone.
-        if code == "pack-missing" or ("bytes instead of" in reason and level != "full"):
-            yield id, f"pack {name[:16]}: {reason}"
+        if missing or (cut and level != "full"):
+            yield id, f"pack {name[:16]}: {reason}", missing
 
 
 def _objects(
